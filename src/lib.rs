@@ -1,0 +1,3 @@
+//! raft-lab: three nodes keep one replicated log of strings.
+
+pub mod raft;

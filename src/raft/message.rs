@@ -1,0 +1,51 @@
+//! What nodes say to each other (Figure 2; pre-vote is thesis §9.6).
+
+use super::types::{DiskId, Entry, EntryId, Index, Term};
+
+/// One message from one node to another. Every message carries its sender's current term, the
+/// pre-vote too: terms are compared in one place, before anything else is looked at (§5.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub term: Term,
+    pub body: Body,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// "Would you vote for me in the term after mine?" It changes nothing at either side.
+    PreVote {
+        last: EntryId,
+    },
+    PreVoteReply {
+        granted: bool,
+    },
+    /// RequestVote (§5.2): `last` is the candidate's last entry.
+    RequestVote {
+        last: EntryId,
+    },
+    RequestVoteReply {
+        granted: bool,
+    },
+    /// AppendEntries (§5.3): `prev` precedes `entries`; `commit` is the leader's commit index.
+    /// `heartbeat` marks the one that the heartbeat timer asked for: receivers log it.
+    AppendEntries {
+        prev: EntryId,
+        commit: Index,
+        heartbeat: bool,
+        entries: Vec<Entry>,
+    },
+    /// The follower's log equals the leader's through `index`, on the follower's disk.
+    Matched {
+        index: Index,
+    },
+    /// The follower has no entry `prev`. `conflict` is where its entries of the conflicting term
+    /// begin, or (term 0) the first index that it lacks (§5.3, the accelerated backing up).
+    Rejected {
+        prev: EntryId,
+        conflict: EntryId,
+    },
+    /// The sender remembers another disk of the receiver, and counts nothing that it says.
+    Refused {
+        disk: DiskId,
+    },
+}
