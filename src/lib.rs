@@ -1,3 +1,10 @@
 //! raft-lab: three nodes keep one replicated log of strings.
 
+pub mod cluster;
+pub mod disk;
+pub mod node;
 pub mod raft;
+pub mod settings;
+pub mod store;
+pub mod text;
+pub mod wire;
