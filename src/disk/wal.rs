@@ -22,6 +22,7 @@ use std::fmt::{self, Write};
 use super::record::{Identity, Line, push_identity, push_record, read_line};
 use crate::raft::types::{MAX_NUMBER, Persistent, Record};
 use crate::text::checksum::crc32;
+use crate::text::{hex, number};
 
 /// The batch of the record that names the node.
 pub const FIRST_BATCH: u64 = 1;
@@ -259,17 +260,8 @@ fn check_line(line: &[u8]) -> Result<(Place, &str), &'static str> {
 /// `CRC rest`
 fn split_sum(line: &[u8]) -> Option<(u32, &[u8])> {
     let (digits, rest) = line.split_at_checked(8)?;
-    let rest = rest.strip_prefix(b" ")?;
-    let mut sum = 0;
-    for digit in digits {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        sum = sum << 4 | u32::from(value);
-    }
-    Some((sum, rest))
+    let sum = hex(str::from_utf8(digits).ok()?, 8)?;
+    Some((u32::try_from(sum).ok()?, rest.strip_prefix(b" ")?))
 }
 
 /// `BATCH.POS/COUNT rest`
@@ -283,13 +275,8 @@ fn split_place(text: &str) -> Option<(Place, &str)> {
 /// A number and the character after it. Looks at a few bytes only, however long the text is.
 fn split_number(text: &str, end: char) -> Option<(u64, &str)> {
     let digits = text.bytes().take(17).take_while(u8::is_ascii_digit).count();
-    let (number, rest) = text.split_at(digits);
-    let rest = rest.strip_prefix(end)?;
-    if number.starts_with('0') {
-        return None;
-    }
-    let number = number.parse().ok()?;
-    (number <= MAX_NUMBER).then_some((number, rest))
+    let (digits, rest) = text.split_at(digits);
+    Some((number(digits)?, rest.strip_prefix(end)?))
 }
 
 /// Looks for a valid record of batch `least` or later, and where it begins.
