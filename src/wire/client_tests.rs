@@ -245,7 +245,7 @@ fn bad_answers_are_refused() {
         &format!("{status}1.1").replace("none", "node_2"),
         &format!("{status}1.1").replace("none", "node_2:up,"),
         &format!("{status}1.1").replace("leader t", "king t"),
-        &format!("{status}1.1").replace("none", &vec!["node_2:up"; 10].join(",")),
+        &format!("{status}1.1").replace("none", &["node_2:up"; 10].join(",")),
     ] {
         assert!(Answer::decode(bad).is_err(), "{bad}");
     }
