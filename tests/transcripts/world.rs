@@ -96,6 +96,7 @@ impl World {
             world.nodes.insert(id, node);
             world.start(id);
         }
+        world.ids().into_iter().for_each(|id| world.meet(id));
         world.out.clear();
         world
     }
@@ -450,6 +451,21 @@ impl World {
 
     pub fn restart(&mut self, id: NodeId) {
         self.start(id);
+        self.meet(id);
+    }
+
+    /// The node and whom it can reach open connections, and their hellos name their disks.
+    fn meet(&mut self, id: NodeId) {
+        for peer in self.ids() {
+            let apart = self.cut.contains(&(id, peer)) || self.cut.contains(&(peer, id));
+            if peer == id || apart || self.raft(peer).is_none() {
+                continue;
+            }
+            for (one, other) in [(id, peer), (peer, id)] {
+                let disk = self.node(other).config.disk;
+                self.input(one, vec![Input::Met { peer: other, disk }]);
+            }
+        }
     }
 
     /// The data directory is lost; the node is down.
