@@ -13,9 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use super::limits::{
-    ANSWER_BYTES, CLIENT_WRITE_TIMEOUT, HELLO_TIMEOUT, LINE_TIMEOUT, MAX_CLIENTS, PIPELINED_REQUESTS,
-};
+use super::limits::{ANSWER_BYTES, CLIENT_WRITE_TIMEOUT, HELLO_TIMEOUT, LINE_TIMEOUT, MAX_CLIENTS, PIPELINED_REQUESTS};
 use super::raft_loop::{Item, Reply, ReplyTo};
 use crate::raft::ready::Input;
 use crate::wire::client::{Answer, ErrorCode, Request};
@@ -87,10 +85,16 @@ fn greet(node: &Shared, mut stream: &TcpStream, line: &str) -> Result<Hello, (Er
         return Err((ErrorCode::NotThisCluster, text));
     }
     if hello.node == own {
-        return Err((ErrorCode::NotThisCluster, format!("this is {own} itself: give each node its own number and address")));
+        return Err((
+            ErrorCode::NotThisCluster,
+            format!("this is {own} itself: give each node its own number and address"),
+        ));
     }
     if !node.links.contains_key(&hello.node) {
-        return Err((ErrorCode::NotThisCluster, format!("{} is no member: they are node_1 to node_{size}", hello.node)));
+        return Err((
+            ErrorCode::NotThisCluster,
+            format!("{} is no member: they are node_1 to node_{size}", hello.node),
+        ));
     }
     let mut answer = String::new();
     encode_hello(&node.own, &mut answer);

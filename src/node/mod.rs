@@ -96,6 +96,8 @@ pub fn run(settings: Settings) -> Result<(), String> {
         election_timeout: settings.election_timeout,
         heartbeat_interval: settings.heartbeat_interval,
         settings: settings.told(),
+        #[cfg(test)]
+        mutant: None,
     };
     let (raft, ready) = Raft::new(config, opened.persistent, clock.now());
 

@@ -33,7 +33,10 @@ const FRESH: Duration = Duration::from_secs(2);
 enum Outgoing {
     Message(Message),
     /// The peer has closed the connection with this number.
-    Closed { connection: u64, why: String },
+    Closed {
+        connection: u64,
+        why: String,
+    },
     /// The peer has just connected to this node: it is there.
     PeerSaidHello,
 }
@@ -225,10 +228,11 @@ impl Sender {
     fn serve(&self, stream: &Arc<TcpStream>, connection: u64) -> String {
         let watched = stream.clone();
         let link = self.link.clone();
-        let watcher = thread::Builder::new().name(format!("eof-{}", self.peer)).stack_size(SMALL_STACK).spawn(move || {
-            let why = wait_for_end(&watched);
-            link.outbox.force_push(Outgoing::Closed { connection, why });
-        });
+        let watcher =
+            thread::Builder::new().name(format!("eof-{}", self.peer)).stack_size(SMALL_STACK).spawn(move || {
+                let why = wait_for_end(&watched);
+                link.outbox.force_push(Outgoing::Closed { connection, why });
+            });
         let why = match watcher {
             Ok(watcher) => {
                 let why = self.send_all(stream, connection);

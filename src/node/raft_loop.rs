@@ -30,7 +30,10 @@ use crate::wire::client::{Answer, ErrorCode, LOG_PAGE, LOG_PAGE_BYTES, NodeStatu
 /// What the other threads bring to the loop.
 pub enum Item {
     Input(Input),
-    Request { request: Request, reply: ReplyTo },
+    Request {
+        request: Request,
+        reply: ReplyTo,
+    },
     /// Something that a caller did wrong, for the log.
     Note(String),
     /// The election thread has woken up.
@@ -263,7 +266,9 @@ impl RaftLoop {
                 error(ErrorCode::Busy, "too much waits to be committed already; it was not appended: try again later")
             }
             Refusal::Unknown { id } => {
-                self.tell_client(format!("append {text} answered unknown: leadership was lost before {id} was committed"));
+                self.tell_client(format!(
+                    "append {text} answered unknown: leadership was lost before {id} was committed"
+                ));
                 let why = "leadership was lost before it was committed: it may still be committed, or never";
                 Answer::Unknown { id, why: why.to_string() }
             }
@@ -292,9 +297,7 @@ impl RaftLoop {
                 Reply::Page(page, self.raft.commit_index())
             }
             // The connection threads keep these two for themselves, or bring them another way.
-            Request::Append { .. } | Request::Watch => {
-                Reply::Answer(error(ErrorCode::BadRequest, "not a question"))
-            }
+            Request::Append { .. } | Request::Watch => Reply::Answer(error(ErrorCode::BadRequest, "not a question")),
         }
     }
 
