@@ -172,8 +172,7 @@ fn without_tests(source: &Source) -> &str {
     if source.path.ends_with("_tests.rs") || source.path.ends_with("/tests.rs") {
         return "";
     }
-    let end =
-        ["#[cfg(test)]\nmod tests", "#[cfg(test)]\n#[path"].iter().filter_map(|start| source.code.find(start)).min();
+    let end = source.code.find("#[cfg(test)]\nmod tests {");
     &source.code[..end.unwrap_or(source.code.len())]
 }
 
