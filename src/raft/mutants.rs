@@ -1,0 +1,90 @@
+//! Bugs on purpose, for the tests only: a checker that has never caught anything proves nothing.
+//!
+//! Each is a bug that a real implementation had (`SCENARIOS.md` names them). One at a time is
+//! switched on by `Config::mutant`, and the simulation must catch it. In every build but the test
+//! build of this library [`mutant!`] is the constant `false` and nothing of this is left.
+
+/// Whether the bug `$name` is switched on in the node `$raft`, which has a `config`.
+#[cfg(test)]
+macro_rules! mutant {
+    ($raft:expr, $name:ident) => {
+        $raft.config.mutant == Some($crate::raft::mutants::Mutant::$name)
+    };
+}
+
+/// Whether the bug `$name` is switched on in the node `$raft`: never, outside tests.
+#[cfg(not(test))]
+macro_rules! mutant {
+    ($raft:expr, $name:ident) => {
+        false
+    };
+}
+
+#[allow(unused_imports)]
+pub(crate) use mutant;
+
+/// The bugs. Those marked "driver" sit in the simulated node around the algorithm.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutant {
+    /// Driver: a vote is written but not synced before it leaves (PySyncObj #84).
+    DoubleVoteRestart,
+    /// Stepping down within the same term forgets the vote (CCF #8094).
+    SameTermKeepsVote,
+    /// A grant of an earlier term is counted in this one (xraft #33).
+    StaleGrant,
+    /// "At least as up-to-date" compares the lengths alone (openraft a48a3282).
+    UpToDateByLength,
+    /// "At least as up-to-date" wants the term and the length both: no harm, but no leader either.
+    UpToDateByBoth,
+    /// A delayed, shorter AppendEntries cuts off what follows it without a conflict (openraft 9540c904).
+    StaleShortAppend,
+    /// A follower acknowledges its own last index, not what the message proved (CCF #6001).
+    AckMatchedOnly,
+    /// A follower takes the leader's commit index beyond what the message proved (scylla #9965).
+    CommitCapped,
+    /// The commit index follows every message, backwards too (PySyncObj #166).
+    CommitMonotone,
+    /// A leader that hears of a newer term sends on with it (camunda #5360).
+    DeposedSilent,
+    /// Entries of earlier terms are committed by counting (Figure 8, PySyncObj #169).
+    Figure8,
+    /// The leader counts its own copy before it is synced (etcd #14370).
+    UnsyncedSelfAck,
+    /// Driver: a failed sync is ignored.
+    FsyncErrorEndsNode,
+    /// Driver: the session of an append is dropped, so a retry after a failover appends twice.
+    FailoverRetry,
+    /// A candidate's new round keeps the votes of the round before (raft-rs #83).
+    FreshTally,
+    /// A granted pre-vote counts as a vote.
+    PreVoteIsVote,
+    /// Votes are granted to any log, however short.
+    AnyLogWins,
+    /// A disk that was wiped is counted as the one before it (rethinkdb #5289).
+    WipedDiskCounts,
+}
+
+#[cfg(test)]
+impl Mutant {
+    pub const ALL: [Mutant; 18] = [
+        Mutant::DoubleVoteRestart,
+        Mutant::SameTermKeepsVote,
+        Mutant::StaleGrant,
+        Mutant::UpToDateByLength,
+        Mutant::UpToDateByBoth,
+        Mutant::StaleShortAppend,
+        Mutant::AckMatchedOnly,
+        Mutant::CommitCapped,
+        Mutant::CommitMonotone,
+        Mutant::DeposedSilent,
+        Mutant::Figure8,
+        Mutant::UnsyncedSelfAck,
+        Mutant::FsyncErrorEndsNode,
+        Mutant::FailoverRetry,
+        Mutant::FreshTally,
+        Mutant::PreVoteIsVote,
+        Mutant::AnyLogWins,
+        Mutant::WipedDiskCounts,
+    ];
+}
