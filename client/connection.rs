@@ -5,7 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use raft_lab::wire::client::{Answer, Request};
-use raft_lab::wire::lines::LineReader;
+use raft_lab::wire::lines::{Line, LineError, LineReader};
 
 /// The longest time that one attempt may take: a node that is cut off from the others may never answer.
 pub const ATTEMPT: Duration = Duration::from_secs(3);
@@ -58,15 +58,17 @@ impl Connection {
     pub fn receive_line(&mut self, limit: Option<Duration>) -> Result<&str, String> {
         let limit = limit.map(|limit| limit.max(Duration::from_millis(1)));
         self.stream.set_read_timeout(limit).map_err(|error| in_words(&error))?;
-        match self.lines.next_line() {
-            Ok(Some(line)) => Ok(line),
-            Ok(None) => Err("it closed the connection".to_string()),
-            Err(error) => Err(in_words(&error)),
+        match self.lines.read() {
+            Ok(Line::Complete(line)) => Ok(line),
+            // Half a line may read as something that was never said.
+            Ok(Line::Incomplete(_) | Line::End) => Err("it closed the connection".to_string()),
+            Err(LineError::Io(error)) => Err(in_words(&error)),
+            Err(error) => Err(format!("it answered what is no line: {error}")),
         }
     }
 
     /// Whether the next answer is there already.
-    pub fn has_line(&self) -> bool {
+    pub fn has_line(&mut self) -> bool {
         self.lines.has_line()
     }
 
