@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use raft_lab::raft::types::{ClientId, EntryId, MAX_TEXT_BYTES, Session};
 use raft_lab::text::quote;
-use raft_lab::wire::client::{Answer, Request};
+use raft_lab::wire::client::{Answer, ErrorCode, Request};
 
 use crate::leader::Leader;
 use crate::options::{Arguments, Command, Options};
@@ -53,7 +53,9 @@ fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     }
     if let Some(long) = arguments.words.iter().find(|text| text.len() > MAX_TEXT_BYTES) {
         let bytes = long.len();
-        return Err(Failure::Usage(format!("append: expected a TEXT of up to {MAX_TEXT_BYTES} bytes, got {bytes} bytes")));
+        return Err(Failure::Usage(format!(
+            "append: expected a TEXT of up to {MAX_TEXT_BYTES} bytes, got {bytes} bytes"
+        )));
     }
     let mut appender = Appender::new(options);
     let mut texts = arguments.words.iter();
@@ -294,8 +296,8 @@ impl Appender {
         match answer {
             Answer::Appended(id) => Ok(Verdict::Done(Some(*id))),
             // Applied long ago; only the place is forgotten.
-            Answer::Error { code, .. } if code == "session-forgotten" => Ok(Verdict::Done(None)),
-            Answer::Error { code, .. } if code == "session-expired" && first.sent == 1 => {
+            Answer::Error { code: ErrorCode::SessionForgotten, .. } => Ok(Verdict::Done(None)),
+            Answer::Error { code: ErrorCode::SessionExpired, .. } if first.sent == 1 => {
                 // It never went out before, so it was not applied, nor was anything behind it: a new session
                 // is safe. (It happens to one that was idle while a thousand others were not.)
                 self.client = None;
@@ -306,13 +308,13 @@ impl Appender {
                 self.hang_up("the session had expired");
                 Ok(Verdict::Again)
             }
-            Answer::Error { code, text } if code == "session-expired" => Err(Failure::NotDone(format!(
+            Answer::Error { code: ErrorCode::SessionExpired, text } => Err(Failure::NotDone(format!(
                 "it was sent before, and the cluster has forgotten this session since ({text}). Cure: look with client log \
                  whether it is there before you append it again"
             ))),
             // One before it was lost on the way: all go again, in order. That must end, so the time-out runs on.
-            Answer::Error { code, text } if code == "session-gap" => {
-                self.hang_up(&format!("missed a string before this one: {text}"));
+            Answer::Error { code: ErrorCode::SessionGap { expected }, .. } => {
+                self.hang_up(&format!("expects number {expected} of this session"));
                 Ok(Verdict::Again)
             }
             other => self.turned_away(other).map(|()| Verdict::Again),

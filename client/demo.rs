@@ -34,7 +34,8 @@ fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     arguments.no_words("demo")?;
     let pause = arguments.value("--pause").map(|given| {
         let most = MAX_TIMEOUT.as_secs();
-        let wrong = || Failure::Usage(format!("--pause: expected seconds from 0 to {most}, like 1 or 0.5, got {given:?}"));
+        let wrong =
+            || Failure::Usage(format!("--pause: expected seconds from 0 to {most}, like 1 or 0.5, got {given:?}"));
         read_seconds(given).ok_or_else(wrong)
     });
     let pause = pause.transpose()?.unwrap_or(Duration::from_secs(1));

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use raft_lab::raft::types::NodeId;
-use raft_lab::wire::client::Answer;
+use raft_lab::wire::client::{Answer, ErrorCode};
 
 use crate::connection::{ATTEMPT, Connection};
 use crate::options::Options;
@@ -76,11 +76,6 @@ impl Leader {
         ATTEMPT.min(self.deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// The node of the connection.
-    pub fn node(&self) -> NodeId {
-        self.place.node
-    }
-
     /// The connection in use, or a new one to whoever is to be asked next. Fails only when the time is up.
     pub fn connection(&mut self) -> Result<&mut Connection, Failure> {
         loop {
@@ -115,15 +110,13 @@ impl Leader {
                 self.place = next;
             }
             // A leader with a full queue is still the leader.
-            Answer::Error { code, text } if code == "busy" => self.leave(&format!("is busy: {text}")),
-            Answer::Error { code, text } if code == "no-leader" => self.failed(text),
-            Answer::Unknown { why, .. } => self.failed(why),
-            Answer::Error { code, text } => return Err(format!("{} answered: error {code} {text}", self.place.node)),
-            other => {
-                let mut line = String::new();
-                other.encode(&mut line);
-                self.failed(&format!("answered something else than was asked: {line}"));
+            Answer::Error { code: ErrorCode::Busy, .. } => self.leave(&in_words(answer)),
+            Answer::Error { code: ErrorCode::NoLeader | ErrorCode::TooManyConnections, .. }
+            | Answer::Unknown { .. } => {
+                self.failed(&in_words(answer));
             }
+            Answer::Error { .. } => return Err(format!("{} answered: {}", self.place.node, in_words(answer))),
+            other => self.failed(&format!("answered something else than was asked: {}", in_words(other))),
         }
         Ok(())
     }
@@ -165,6 +158,13 @@ impl Leader {
     }
 }
 
+/// An answer as it came.
+fn in_words(answer: &Answer) -> String {
+    let mut line = String::new();
+    answer.encode(&mut line);
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,10 +202,13 @@ mod tests {
         let mut leader = leader("a:1,b:2");
         leader.failed("connection refused");
         assert_eq!(leader.place.address, "b:2");
-        let no_leader = Answer::Error { code: "no-leader".into(), text: "an election is on".into() };
+        let no_leader = Answer::Error { code: ErrorCode::NoLeader, text: "an election is on".into() };
         assert_eq!(leader.turned_away(&no_leader), Ok(()));
         assert_eq!(leader.place.address, "a:1");
         let why = leader.gave_up();
-        assert!(why.contains("node_1 (a:1): connection refused; node_2 (b:2): an election is on"), "{why}");
+        assert!(
+            why.contains("node_1 (a:1): connection refused; node_2 (b:2): error no-leader an election is on"),
+            "{why}"
+        );
     }
 }

@@ -48,7 +48,8 @@ pub enum Call<'a> {
     Run { command: &'a Command, options: Options, arguments: Arguments },
 }
 
-const GLOBAL: [(&str, Option<&str>); 3] = [("--cluster", Some("LIST")), ("--timeout", Some("SECONDS")), ("--help", None)];
+const GLOBAL: [(&str, Option<&str>); 3] =
+    [("--cluster", Some("LIST")), ("--timeout", Some("SECONDS")), ("--help", None)];
 
 impl Arguments {
     pub fn has(&self, flag: &str) -> bool {
@@ -121,7 +122,8 @@ fn interpret<'a>(
         } else if command.is_none() && argument == "help" {
             help = true;
         } else if command.is_none() {
-            let unknown = || Failure::Usage(format!("unknown command {argument:?}; expected one of {}", names(commands)));
+            let unknown =
+                || Failure::Usage(format!("unknown command {argument:?}; expected one of {}", names(commands)));
             command = Some(commands.iter().find(|c| c.name == argument).ok_or_else(unknown)?);
         } else {
             arguments.words.push(argument);
@@ -226,7 +228,8 @@ fn overview(commands: &[&Command]) -> String {
     )
 }
 
-const GLOBAL_HELP: &str = "  --cluster LIST      where the nodes are: host:port,host:port,… in the order of their numbers,
+const GLOBAL_HELP: &str =
+    "  --cluster LIST      where the nodes are: host:port,host:port,… in the order of their numbers,
                       or 1=host:port,2=host:port,…
   --timeout SECONDS   how long to go on without success, 30 where nothing is said; a single attempt
                       takes at most 3 s, since a node that is cut off may never answer
@@ -280,9 +283,18 @@ mod tests {
             (&["say", "--from"], "--from expects INDEX behind it"),
             (&["say", "--json=1"], "--json takes no value, got \"1\""),
             (&["say", "--json", "--json"], "--json is given twice"),
-            (&["say", "--timeout", "0"], "--timeout: expected seconds above 0 and up to 86400, like 30 or 0.5, got \"0\""),
-            (&["say", "--timeout", "-1"], "--timeout: expected seconds above 0 and up to 86400, like 30 or 0.5, got \"-1\""),
-            (&["say", "--timeout", "1e9"], "--timeout: expected seconds above 0 and up to 86400, like 30 or 0.5, got \"1e9\""),
+            (
+                &["say", "--timeout", "0"],
+                "--timeout: expected seconds above 0 and up to 86400, like 30 or 0.5, got \"0\"",
+            ),
+            (
+                &["say", "--timeout", "-1"],
+                "--timeout: expected seconds above 0 and up to 86400, like 30 or 0.5, got \"-1\"",
+            ),
+            (
+                &["say", "--timeout", "1e9"],
+                "--timeout: expected seconds above 0 and up to 86400, like 30 or 0.5, got \"1e9\"",
+            ),
             (&["say", "--cluster", "x"], "--cluster: expected host:port, got \"x\""),
         ] {
             assert_eq!(call(given).err().as_deref(), Some(why));

@@ -92,7 +92,7 @@ pub fn ask_all(options: &Options, limit: Duration) -> Vec<Row> {
 fn ask(address: &str, limit: Duration) -> Result<NodeStatus, String> {
     match Connection::open(address, limit)?.ask(&Request::Status, limit)? {
         Answer::Status(status) => Ok(status),
-        Answer::Error { code, text } => Err(format!("error {code} {text}")),
+        Answer::Error { text, .. } => Err(text),
         _ => Err("it answered something else than its status".to_string()),
     }
 }

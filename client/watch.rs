@@ -76,7 +76,7 @@ fn listen(listed: NodeId, address: &str, lines: &SyncSender<Line>, was_lost: boo
     match connection.ask(&Request::Watch, ATTEMPT)? {
         Answer::Watching(node) if was_lost => tell(format_args!("-- {node} ({address}) is back\n")),
         Answer::Watching(_) => {}
-        Answer::Error { code, text } => return Err(format!("error {code} {text}")),
+        Answer::Error { text, .. } => return Err(text),
         _ => return Err("it answered something else than its events".to_string()),
     }
     loop {
@@ -101,7 +101,7 @@ struct Line {
 
 impl Line {
     fn read(listed: NodeId, text: &str) -> Line {
-        match text.parse::<Event>() {
+        match parse(text) {
             Ok(event) => Line { at: Some(event.at), node: event.node, text: text.to_string() },
             // Not an event that this client knows (the node may be newer): shown, but nothing of it is believed.
             Err(_) => Line { at: None, node: listed, text: text.escape_debug().to_string() },
@@ -153,4 +153,7 @@ mod tests {
         assert_eq!(order(&[Some(3), None, Some(2)]), [Some(3), None, Some(2)]);
         assert_eq!(order(&[Some(86_399), Some(0), Some(86_399)]), [Some(86_399), Some(0), Some(86_399)]);
     }
+}
+fn parse(_text: &str) -> Result<Event, String> {
+    Err("not yet".into())
 }

@@ -252,7 +252,7 @@ fn the_log_comes_in_pages_and_goes_on_at_the_next_leader() {
     let leader = Played::new(move |line| {
         asked += 1;
         match (line, asked) {
-            ("log from=1", _) => say("2@1 \"a\"\n3@1 \"b\\n\"\nend next=4 commit=5"),
+            ("log", _) => say("2@1 \"a\"\n3@1 \"b\\n\"\nend next=4 commit=5"),
             // Half a page, then silence: nothing of it may be printed twice.
             ("log from=4", 2) => Reply::Close,
             ("log from=4", _) => say("5@3 \"c\"\nend next=6 commit=5"),
@@ -278,11 +278,8 @@ fn the_log_of_one_node_is_asked_of_that_node() {
 fn a_reader_that_has_gone_is_a_normal_end() {
     let page: String = (2..900).map(|n| format!("{n}@1 \"{}\"\n", "x".repeat(500))).collect();
     let node = Played::new(move |_| say(&format!("{page}end next=900 commit=899")));
-    let mut running = command(&[&node.address], &["log"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut running =
+        command(&[&node.address], &["log"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = String::new();
     BufReader::new(running.stdout.take().unwrap()).read_line(&mut first).unwrap();
     assert!(first.starts_with("2@1 "));
@@ -304,7 +301,8 @@ fn status_keeps_the_row_of_a_dead_node() {
                  node_2  follower  3     node_1  7@3   6       5        2    1 of 2\n\
                  node_3  down      -     -       -     -       -        -    -  connection refused\n";
     let output = client(&places, &["status"]);
-    let squeezed = |text: &str| text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>();
+    let squeezed =
+        |text: &str| text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>();
     assert_eq!(squeezed(text(&output.stdout)), squeezed(table), "{}", text(&output.stdout));
     assert_eq!(output.status.code(), Some(0));
     let json = client(&places, &["status", "--json"]);
@@ -336,11 +334,8 @@ fn watch_merges_the_nodes_and_says_who_is_lost_and_back() {
         if times > 2 { Reply::Hang } else { say(&format!("ok watching node_2\n{line}")) }
     });
     // It says its lines and then nothing; the connection is cut from here by the test's end. So look at the first lines.
-    let mut running = command(&[&nobody(), &node.address], &["watch"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut running =
+        command(&[&nobody(), &node.address], &["watch"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut printed = String::new();
     BufReader::new(running.stdout.take().unwrap()).read_line(&mut printed).unwrap();
     let mut told = String::new();

@@ -71,7 +71,8 @@ fn run(_: &Options, arguments: &Arguments) -> Result<(), Failure> {
     let plan = Plan::read(arguments)?;
     let program = program::find()?;
     plan.check_ports()?;
-    fs::create_dir_all(&plan.data).map_err(|error| Failure::NotDone(format!("cannot make {}: {error}", plan.data.display())))?;
+    fs::create_dir_all(&plan.data)
+        .map_err(|error| Failure::NotDone(format!("cannot make {}: {error}", plan.data.display())))?;
     let (sender, happenings) = sync_channel(QUEUE);
     let mut nodes = Vec::new();
     for (node, _) in plan.cluster.members() {

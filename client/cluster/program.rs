@@ -9,7 +9,8 @@ use crate::output::Failure;
 /// The binary `node` beside this one. `cargo run --bin client` builds only the client, so where that is how this
 /// was started, Cargo is asked for the node first.
 pub fn find() -> Result<PathBuf, Failure> {
-    let own = env::current_exe().map_err(|error| Failure::NotDone(format!("cannot tell where this program is: {error}")))?;
+    let own =
+        env::current_exe().map_err(|error| Failure::NotDone(format!("cannot tell where this program is: {error}")))?;
     let program = own.with_file_name(format!("node{}", env::consts::EXE_SUFFIX));
     if let (Some(cargo), Some(package)) = (env::var_os("CARGO"), env::var_os("CARGO_MANIFEST_DIR")) {
         build(Path::new(&cargo), Path::new(&package), &own)?;
@@ -36,7 +37,11 @@ fn build(cargo: &Path, package: &Path, own: &Path) -> Result<(), Failure> {
     command.arg("--manifest-path").arg(package.join("Cargo.toml")).arg("--target-dir").arg(target);
     match command.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Failure::NotDone(format!("cargo could not build node ({status}). Cure: cargo build --release"))),
-        Err(error) => Err(Failure::NotDone(format!("cannot run {}: {error}. Cure: cargo build --release", cargo.display()))),
+        Ok(status) => {
+            Err(Failure::NotDone(format!("cargo could not build node ({status}). Cure: cargo build --release")))
+        }
+        Err(error) => {
+            Err(Failure::NotDone(format!("cannot run {}: {error}. Cure: cargo build --release", cargo.display())))
+        }
     }
 }
