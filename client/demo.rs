@@ -72,14 +72,9 @@ fn wait_for_leader(options: &Options) -> Result<(), Failure> {
                     Err(why) => format!("{}: {why}", row.node),
                 })
                 .collect();
-            return Err(Failure::NotDone(format!(
-                "no leader within {} s: {}. Cure: {} of {} nodes must run and reach each other (docker-compose up, or \
-                 client cluster); --timeout SECONDS waits longer",
-                options.timeout.as_secs_f64(),
-                said.join("; "),
-                options.cluster.size() / 2 + 1,
-                options.cluster.size(),
-            )));
+            let seconds = options.timeout.as_secs_f64();
+            let said = said.join("; ");
+            return Err(Failure::NotDone(format!("no leader within {seconds} s: {said}. {}", options.cure())));
         }
         thread::sleep(ASK);
     }

@@ -23,6 +23,7 @@ pub struct Leader {
     /// The user named the node: no other will do.
     fixed: bool,
     timeout: Duration,
+    cure: String,
     /// When to give up if nothing succeeds until then.
     deadline: Instant,
     place: Place,
@@ -44,19 +45,20 @@ impl Leader {
     /// Any member may be the leader.
     pub fn new(options: &Options) -> Leader {
         let members = options.cluster.members().map(|(node, address)| (node, address.to_string())).collect();
-        Leader::among(members, false, options.timeout)
+        Leader::among(members, false, options.timeout, options.cure())
     }
 
     /// Only this member, whatever its role.
     pub fn only(options: &Options, node: NodeId) -> Leader {
         let address = options.cluster.address(node).unwrap_or_default().to_string();
-        Leader::among(vec![(node, address)], true, options.timeout)
+        let cure = "Cure: start it, or say with --cluster where it is".to_string();
+        Leader::among(vec![(node, address)], true, options.timeout, cure)
     }
 
-    fn among(members: Vec<(NodeId, String)>, fixed: bool, timeout: Duration) -> Leader {
+    fn among(members: Vec<(NodeId, String)>, fixed: bool, timeout: Duration, cure: String) -> Leader {
         let place = Place { node: members[0].0, address: members[0].1.clone() };
         let deadline = Instant::now() + timeout;
-        Leader { members, fixed, timeout, deadline, place, connection: None, failed: 0, tried: BTreeMap::new() }
+        Leader { members, fixed, timeout, cure, deadline, place, connection: None, failed: 0, tried: BTreeMap::new() }
     }
 
     /// Something was done: the time-out begins anew.
@@ -144,17 +146,7 @@ impl Leader {
         let tried: Vec<_> = self.tried.iter().map(|((node, at), why)| format!("{node} ({at}): {why}")).collect();
         let whom = if self.fixed { self.place.node.to_string() } else { "no leader".to_string() };
         let verb = if self.fixed { "gave no answer" } else { "was found" };
-        let size = self.members.len();
-        let cure = if self.fixed {
-            "start it, or name its place with --cluster".to_string()
-        } else {
-            format!(
-                "{} of {size} nodes must run and reach each other: start them (docker-compose up, or client \
-                 cluster), or say with --cluster where they are",
-                size / 2 + 1
-            )
-        };
-        format!("{whom} {verb} within {} s. Tried {}. Cure: {cure}", self.timeout.as_secs_f64(), tried.join("; "))
+        format!("{whom} {verb} within {} s. Tried {}. {}", self.timeout.as_secs_f64(), tried.join("; "), self.cure)
     }
 }
 

@@ -85,6 +85,16 @@ pub fn whole_number(name: &str, given: &str, low: u64, high: u64) -> Result<u64,
 }
 
 impl Options {
+    /// What to do when the nodes do not answer or have no leader.
+    pub fn cure(&self) -> String {
+        let size = self.cluster.size();
+        format!(
+            "Cure: {} of {size} nodes must run and reach each other: docker-compose up, and ask from its network \
+             (docker-compose run --rm client …); or client cluster, and name its nodes with --cluster",
+            size / 2 + 1
+        )
+    }
+
     /// The member that `--node N` means.
     pub fn node(&self, arguments: &Arguments) -> Result<Option<NodeId>, Failure> {
         Ok(arguments.number("--node", 1, self.cluster.size())?.map(NodeId))
@@ -207,7 +217,7 @@ fn names(commands: &[&Command]) -> String {
 fn overview(commands: &[&Command]) -> String {
     let mut lines = String::new();
     for command in commands {
-        lines.push_str(&format!("  {:<34} {}\n", command.usage, command.summary));
+        lines.push_str(&format!("  {:<41} {}\n", command.usage, command.summary));
     }
     format!(
         "The client of raft-lab: it finds the leader by itself, follows redirects, survives an election in the\n\

@@ -50,11 +50,7 @@ fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
         return Ok(());
     }
     let places: Vec<_> = options.cluster.members().map(|(_, address)| address).collect();
-    Err(Failure::NotDone(format!(
-        "no node answered at {}. Cure: start them (docker-compose up, or client cluster), or say with --cluster where \
-         they are",
-        places.join(", ")
-    )))
+    Err(Failure::NotDone(format!("no node answered at {}. {}", places.join(", "), options.cure())))
 }
 
 /// Asks every node at the same time. A node that has not answered in time is a row too.
