@@ -1,6 +1,6 @@
 //! `client status`: every node asked at the same time, a row for each.
 
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,20 +60,18 @@ pub fn ask_all(options: &Options, limit: Duration) -> Vec<Row> {
     for (node, address) in options.cluster.members() {
         let (sender, address) = (sender.clone(), address.to_string());
         // Not joined: resolving a name has no time-out.
-        thread::spawn(move || sender.send((node, ask(&address, limit))));
+        thread::spawn(move || {
+            // Nobody waits for one that is late.
+            let _ = sender.send((node, ask(&address, limit)));
+        });
         rows.push(Row { node, status: Err("no answer in time".to_string()) });
     }
     drop(sender);
     // A little more than each thread has for itself, so that the reasons can come in.
     let deadline = Instant::now() + limit + Duration::from_millis(200);
-    loop {
-        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok((node, status)) => {
-                if let Some(row) = rows.iter_mut().find(|row| row.node == node) {
-                    row.status = status;
-                }
-            }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+    while let Ok((node, status)) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        if let Some(row) = rows.iter_mut().find(|row| row.node == node) {
+            row.status = status;
         }
     }
     // A list need not name the nodes in their order: whoever answered knows its name best.
