@@ -153,8 +153,10 @@ fn no_node_is_left_behind_when_the_client_is_killed() {
 #[test]
 fn the_end_of_its_reader_is_a_normal_end() {
     let base = base_port(1).to_string();
+    let data = std::env::temp_dir().join(format!("raft-lab-test-{}-{base}", std::process::id()));
     let mut child = client(&["cluster", "1", "--base-port", &base, "--election-timeout-ms=300-600"])
-        .args(["--heartbeat-interval-ms", "100"])
+        .args(["--heartbeat-interval-ms", "100", "--data-dir"])
+        .arg(&data)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -162,6 +164,7 @@ fn the_end_of_its_reader_is_a_normal_end() {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     gone(&[first.trim().rsplit(' ').next().unwrap().to_string()]);
+    fs::remove_dir_all(&data).unwrap();
 }
 
 #[test]
