@@ -33,7 +33,7 @@ fn build(cargo: &Path, package: &Path, own: &Path) -> Result<(), Failure> {
     };
     let Some(target) = own.parent().and_then(Path::parent) else { return Ok(()) };
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--locked", "--offline", "--bin", "node", profile]);
+    command.args(["build", "--locked", "--offline", "--bin", "node", profile]);
     command.arg("--manifest-path").arg(package.join("Cargo.toml")).arg("--target-dir").arg(target);
     match command.status() {
         Ok(status) if status.success() => Ok(()),
