@@ -36,11 +36,6 @@ pub const OTHER_FILES: usize = 48;
 pub const PIPELINED_REQUESTS: usize = 1024;
 /// Answers are written when they have gathered to about this many bytes.
 pub const ANSWER_BYTES: usize = 256 * 1024;
-/// Strings in the answer to one `log`.
-pub const LOG_PAGE: usize = 1000;
-/// Bytes of text in the answer to one `log`; one string may always be longer.
-pub const LOG_PAGE_BYTES: usize = 512 * 1024;
-
 /// CLIENT events in a second. Beyond, they are counted and told as one line.
 pub const CLIENT_EVENTS_PER_SECOND: u32 = 20;
 

@@ -30,13 +30,7 @@ impl<T> Queue<T> {
     /// item, however heavy.
     pub fn new(most_items: usize, most_weight: usize) -> Queue<T> {
         let state = State { items: VecDeque::new(), weight: 0, waiting: 0, closed: false };
-        Queue {
-            state: Mutex::new(state),
-            filled: Condvar::new(),
-            emptied: Condvar::new(),
-            most_items,
-            most_weight,
-        }
+        Queue { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), most_items, most_weight }
     }
 
     /// Adds an item; waits while the queue is full. False: the queue is closed, the item is dropped.
@@ -103,10 +97,6 @@ impl<T> Queue<T> {
         self.lock().closed = true;
         self.filled.notify_all();
         self.emptied.notify_all();
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.lock().items.is_empty()
     }
 
     fn full(&self, state: &State<T>, weight: usize) -> bool {

@@ -189,6 +189,10 @@ pub struct NodeStatus {
     pub size: u64,
     /// How long the process runs; written in tenths of a second.
     pub uptime: Duration,
+    /// How often the process has synced its log (fdatasync).
+    pub syncs: u64,
+    /// How many messages the process has sent to its peers.
+    pub sent: u64,
 }
 
 impl Answer {
@@ -311,6 +315,8 @@ impl NodeStatus {
         push_number_field(out, " size=", self.size);
         push_number_field(out, " uptime=", self.uptime.as_secs());
         push_number_field(out, ".", u64::from(self.uptime.subsec_millis() / 100));
+        push_number_field(out, " syncs=", self.syncs);
+        push_number_field(out, " sent=", self.sent);
     }
 
     fn read(tokens: &mut Tokens) -> Result<NodeStatus, WireError> {
@@ -333,7 +339,9 @@ impl NodeStatus {
         let size = tokens.number_field("size=")?;
         let word = tokens.field("uptime=")?;
         let uptime = uptime(word).ok_or_else(|| tokens.expected("uptime=", "seconds like 12.3", word))?;
-        Ok(NodeStatus { node, role, term, leader, last, commit, applied, peers, size, uptime })
+        let syncs = tokens.number_field("syncs=")?;
+        let sent = tokens.number_field("sent=")?;
+        Ok(NodeStatus { node, role, term, leader, last, commit, applied, peers, size, uptime, syncs, sent })
     }
 }
 

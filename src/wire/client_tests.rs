@@ -41,6 +41,8 @@ fn any_status(random: &mut Random) -> NodeStatus {
         peers: (0..random.below(5)).map(|_| (any_node(random), random.one_in(2))).collect(),
         size: any_number(random, 1),
         uptime: Duration::from_millis(random.below(1 << 40) * 100),
+        syncs: random.below(1 << 40),
+        sent: random.below(1 << 40),
     }
 }
 
@@ -128,8 +130,8 @@ fn the_lines_of_the_documentation() {
         "2@1 \"SET 5\"",
         "end next=6 commit=9",
         "status node=node_1 role=leader term=3 leader=node_1 last=7@3 commit=7 applied=7 peers=node_2:up,node_3:down \
-         size=3 uptime=12.3",
-        "status node=node_1 role=pre-candidate term=0 leader=none last=0@0 commit=0 applied=0 peers=none size=1 uptime=0.0",
+         size=3 uptime=12.3 syncs=5 sent=77",
+        "status node=node_1 role=pre-candidate term=0 leader=none last=0@0 commit=0 applied=0 peers=none size=1 uptime=0.0 syncs=0 sent=0",
     ] {
         assert_eq!(Answer::decode(line).map(|answered| answer(&answered)).as_deref(), Ok(line));
     }
@@ -202,6 +204,8 @@ fn a_refusal_names_the_command_or_what_is_wrong_with_it() {
 fn bad_answers_are_refused() {
     let status =
         "status node=node_1 role=leader term=3 leader=node_1 last=7@3 commit=7 applied=7 peers=none size=3 uptime=";
+    let rest = " syncs=5 sent=77";
+    assert!(Answer::decode(&format!("{status}1.1{rest}")).is_ok());
     for bad in [
         "",
         "ok",
@@ -238,14 +242,16 @@ fn bad_answers_are_refused() {
         "end next=-1 commit=1",
         "nonsense",
         status,
-        &format!("{status}1"),
-        &format!("{status}1.10"),
-        &format!("{status}01.1"),
-        &format!("{status}1.1 x"),
-        &format!("{status}1.1").replace("none", "node_2"),
-        &format!("{status}1.1").replace("none", "node_2:up,"),
-        &format!("{status}1.1").replace("leader t", "king t"),
-        &format!("{status}1.1").replace("none", &vec!["node_2:up"; 10].join(",")),
+        &format!("{status}1.1"),
+        &format!("{status}1.1 syncs=1"),
+        &format!("{status}1{rest}"),
+        &format!("{status}1.10{rest}"),
+        &format!("{status}01.1{rest}"),
+        &format!("{status}1.1{rest} x"),
+        &format!("{status}1.1{rest}").replace("none", "node_2"),
+        &format!("{status}1.1{rest}").replace("none", "node_2:up,"),
+        &format!("{status}1.1{rest}").replace("leader t", "king t"),
+        &format!("{status}1.1{rest}").replace("none", &["node_2:up"; 10].join(",")),
     ] {
         assert!(Answer::decode(bad).is_err(), "{bad}");
     }
