@@ -8,14 +8,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use raft_lab::raft::types::NodeId;
-use raft_lab::wire::client::{Answer, ErrorCode};
+use raft_lab::wire::client::{Answer, ErrorCode, NodeStatus, Request};
 
 use crate::connection::{ATTEMPT, Connection};
 use crate::options::Options;
 use crate::output::Failure;
 
 /// The pause after a round in which no node could help: an election takes seconds, a full queue less.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(150);
+/// While there is no leader, the nodes are only asked for their status, which leaves no trace in their logs. Once
+/// in so many rounds the request itself is sent, so that a redirect can lead to a leader that the list does not name.
+const PROBING_ROUNDS: usize = 16;
 
 /// The way to the one node that can do what is asked: the leader, or the node that the user named.
 pub struct Leader {
@@ -86,13 +89,31 @@ impl Leader {
             }
             let connection = match self.connection.take() {
                 Some(connection) => Ok(connection),
-                None => Connection::open(&self.place.address, self.attempt()),
+                None => self.open(),
             };
             match connection {
                 Ok(connection) => return Ok(self.connection.insert(connection)),
                 Err(why) => self.failed(&why),
             }
         }
+    }
+
+    fn open(&self) -> Result<Connection, String> {
+        let mut connection = Connection::open(&self.place.address, self.attempt())?;
+        if self.fixed || (self.failed / self.round()).is_multiple_of(PROBING_ROUNDS) {
+            return Ok(connection);
+        }
+        match connection.ask(&Request::Status, self.attempt())? {
+            Answer::Status(status) if status.leader == Some(status.node) => Ok(connection),
+            Answer::Status(NodeStatus { leader: Some(leader), .. }) => Err(format!("says that {leader} is the leader")),
+            Answer::Status(status) => Err(format!("knows no leader, is {} in term {}", status.role, status.term)),
+            other => Err(in_words(&other)),
+        }
+    }
+
+    /// How many attempts make a round.
+    fn round(&self) -> usize {
+        self.members.len().max(2)
     }
 
     /// The attempt came to nothing: hangs up, and goes on with the next member.
@@ -136,7 +157,7 @@ impl Leader {
         self.connection = None;
         self.tried.insert((self.place.node, self.place.address.clone()), why.to_string());
         self.failed += 1;
-        if self.failed.is_multiple_of(self.members.len().max(2)) {
+        if self.failed.is_multiple_of(self.round()) {
             thread::sleep(PAUSE.min(self.deadline.saturating_duration_since(Instant::now())));
         }
     }

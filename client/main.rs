@@ -2,13 +2,15 @@
 //!
 //! This file only dispatches: each command is a file of its own. What they share:
 //! `options` (the command line), `leader` (finding the leader and staying with it), `connection` (one
-//! node), `output` (standard output, failures), `palette` (a colour a node).
+//! node), `lines` (log lines of several nodes, merged), `output` (standard output, failures), `palette`
+//! (a colour for each node).
 
 mod append;
 mod cluster;
 mod connection;
 mod demo;
 mod leader;
+mod lines;
 mod log;
 mod options;
 mod output;

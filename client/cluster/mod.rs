@@ -9,12 +9,14 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
 use raft_lab::cluster::Cluster;
 use raft_lab::raft::types::{MAX_CLUSTER_SIZE, NodeId};
 use raft_lab::settings::{self, Wanted};
 use raft_lab::text::random::Random;
 
+use crate::lines::{GATHER, Line, in_order};
 use crate::options::{Arguments, Command, Options, whole_number};
 use crate::output::{Failure, print};
 use crate::palette;
@@ -35,7 +37,8 @@ While it runs, type into its terminal, with Enter:
 
   --data-dir DIR                keep the data in DIR/node_1 …; otherwise in a fresh temporary folder
   --base-port PORT              the port of node 1, and those after it for the others; 26001 where nothing is said
-  --election-timeout-ms, --heartbeat-interval-ms, --pre-vote, --color
+  --color auto|always|never     auto: on a terminal, unless NO_COLOR is set
+  --election-timeout-ms, --heartbeat-interval-ms, --pre-vote
                                 passed on to every node: see node --help
 ",
     flags: &[
@@ -55,11 +58,11 @@ const PASSED_ON: [&str; 3] = ["--election-timeout-ms", "--heartbeat-interval-ms"
 /// The most lines that wait to be printed; beyond that the nodes wait, and end when that takes too long.
 const QUEUE: usize = 20_000;
 /// The most lines that go out with one write.
-const BATCH: usize = 1000;
+const BATCH: usize = 5000;
 
 /// What the main thread hears of.
 enum Happening {
-    Line(NodeId, Vec<u8>),
+    Line(NodeId, Line),
     /// Both outputs of the node are closed: it has ended.
     Ended(NodeId),
     Ordered(Order),
@@ -137,7 +140,7 @@ impl Plan {
             format!("--peers={}", self.cluster),
             format!("--listen={listen}"),
             format!("--data-dir={}", data.display()),
-            format!("--color={}", if self.colors { "always" } else { "never" }),
+            "--color=never".to_string(),
             "--stop-with-stdin".to_string(),
         ];
         arguments.extend(self.settings.iter().cloned());
@@ -188,38 +191,49 @@ impl Supervisor {
     fn run(mut self, happenings: &Receiver<Happening>) -> Result<(), Failure> {
         // This side holds a sender too, so the channel never closes.
         while let Ok(first) = happenings.recv() {
+            thread::sleep(GATHER);
+            let mut lines = Vec::new();
             let mut text = String::new();
             for happening in std::iter::once(first).chain(happenings.try_iter().take(BATCH)) {
+                if let Happening::Line(node, line) = happening {
+                    lines.push((node, line));
+                    continue;
+                }
+                self.push_lines(&mut text, &mut lines);
                 match happening {
-                    Happening::Line(node, line) => self.push_line(&mut text, node, &line),
-                    Happening::Ended(node) => text.push_str(&self.ended(node)?),
+                    Happening::Line(..) => {}
+                    Happening::Ended(node) => text.push_str(&self.ended(node)),
                     Happening::Ordered(Order::Quit) => return print(&text),
                     Happening::Ordered(order) => text.push_str(&format!("client  | {}\n", self.obey(&order)?)),
                     Happening::ConsoleClosed => self.listening = false,
                 }
             }
+            self.push_lines(&mut text, &mut lines);
             print(&text)?;
             self.check_alive()?;
         }
         Ok(())
     }
 
-    fn push_line(&self, text: &mut String, node: NodeId, line: &[u8]) {
-        let name = format!("{node}  |");
-        text.push_str(&if self.plan.colors { palette::paint(node, &name) } else { name });
-        text.push(' ');
-        text.push_str(&String::from_utf8_lossy(line));
-        text.push('\n');
+    /// What came before and after a node's end is not mixed: `lines` is empty after.
+    fn push_lines(&self, text: &mut String, lines: &mut Vec<(NodeId, Line)>) {
+        in_order(lines, |(_, line)| line);
+        for (node, line) in lines.drain(..) {
+            let name = format!("{node}  |");
+            text.push_str(&if self.plan.colors { palette::paint(node, &name) } else { name });
+            text.push(' ');
+            line.push(text, self.plan.colors);
+        }
     }
 
     fn process(&mut self, node: NodeId) -> Option<&mut Process> {
         self.nodes.iter_mut().find(|process| process.node() == node)
     }
 
-    fn ended(&mut self, node: NodeId) -> Result<String, Failure> {
+    fn ended(&mut self, node: NodeId) -> String {
         let how = self.process(node).map_or("is unknown".to_string(), Process::reap);
         let cure = if self.listening { format!("; to revive it: start {}", node.0) } else { String::new() };
-        Ok(format!("client  | {node} {how}{cure}\n"))
+        format!("client  | {node} {how}{cure}\n")
     }
 
     fn obey(&mut self, order: &Order) -> Result<String, Failure> {

@@ -10,6 +10,7 @@ use raft_lab::raft::types::NodeId;
 use raft_lab::wire::MAX_LINE_BYTES;
 
 use super::Happening;
+use crate::lines::Line;
 use crate::output::Failure;
 
 /// A node that runs or has run. Its standard input is held open, and it ends when that closes: so it ends with this
@@ -104,6 +105,7 @@ fn forward(node: NodeId, source: Option<impl Read>, happenings: &SyncSender<Happ
             Ok(_) => {}
         }
         line.pop_if(|last| *last == b'\n');
+        let line = Line::read(&String::from_utf8_lossy(&line));
         if happenings.send(Happening::Line(node, line)).is_err() {
             return;
         }
