@@ -18,7 +18,7 @@ mod event_log;
 mod heartbeat;
 mod limits;
 mod listener;
-mod paint;
+pub mod paint;
 mod peers;
 mod queue;
 mod raft_loop;
