@@ -3,6 +3,7 @@
 //! fails prints the nodes' logs.
 #![allow(dead_code)] // each test file uses a part of it
 
+pub mod appender;
 pub mod judge;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -414,8 +415,13 @@ impl Connection {
 
     /// The next line, without its newline; empty at the end of the stream.
     pub fn line(&mut self) -> io::Result<String> {
+        Ok(self.whole_line()?.trim_end_matches('\n').to_string())
+    }
+
+    /// The next line with its newline; without one if the stream ended in the middle of it.
+    pub fn whole_line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         self.reader.read_line(&mut line)?;
-        Ok(line.trim_end_matches('\n').to_string())
+        Ok(line)
     }
 }
