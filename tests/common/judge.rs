@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use raft_lab::raft::event::{Event, Fact};
 use raft_lab::raft::safety::Safety;
-use raft_lab::raft::types::{EntryId, NodeId, Role, Term};
+use raft_lab::raft::types::{NodeId, Role, Term};
 
 use super::Lab;
 
@@ -55,13 +55,13 @@ impl Lab {
         self.judge_but_forget(&[]);
     }
 
-    /// The same after these nodes have lost their disks, so that what they promised is gone too: each
-    /// is judged up to its last start but not across it.
+    /// The same where these nodes came back with another disk than they had: what they promised is gone
+    /// with it, so each of their lives is judged for itself.
     pub fn judge_but_forget(&self, wiped: &[usize]) {
         let mut safety = Safety::new();
         for event in self.all_events() {
-            let empty_start = matches!(&event.fact, Fact::Start { last, .. } if *last == EntryId::ZERO);
-            if empty_start && wiped.contains(&(event.node.0 as usize)) {
+            let starts = matches!(event.fact, Fact::Start { .. });
+            if starts && wiped.contains(&(event.node.0 as usize)) {
                 safety.forget(event.node);
             }
             if let Err(violation) = safety.observe(&event) {

@@ -349,13 +349,21 @@ impl Lab {
         })
     }
 
-    /// Fails the test, with what all nodes have printed.
+    /// Fails the test, with the end of what all nodes have printed.
     pub fn fail(&self, why: &str) -> ! {
         panic!("{why}\n{}", self.story());
     }
 
-    /// The logs of all nodes as one, in the order of their times.
+    /// The end of the logs of all nodes as one, in the order of their times, without heartbeats. (A test
+    /// that fails leaves the whole in `all.log`.)
     pub fn story(&self) -> String {
+        const LINES: usize = 300;
+        let all = self.whole_story();
+        let lines: Vec<&str> = all.lines().filter(|line| !line.contains(" HEARTBEAT ")).collect();
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
+    }
+
+    fn whole_story(&self) -> String {
         let mut lines: Vec<String> = (1..=self.size()).flat_map(|node| self.lines(node)).collect();
         lines.sort();
         for node in 1..=self.size() {
@@ -370,7 +378,7 @@ impl Drop for Lab {
         (1..=self.size()).for_each(|node| self.kill(node));
         if thread::panicking() {
             // Beside the data, which stays too.
-            let _ = std::fs::write(self.dir.path().join("all.log"), self.story());
+            let _ = std::fs::write(self.dir.path().join("all.log"), self.whole_story());
         }
     }
 }
