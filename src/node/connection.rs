@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use super::limits::{ANSWER_BYTES, CLIENT_WRITE_TIMEOUT, HELLO_TIMEOUT, LINE_TIMEOUT, MAX_CLIENTS, PIPELINED_REQUESTS};
+use super::limits::{ANSWER_BYTES, CLIENT_WRITE_TIMEOUT, HELLO_TIMEOUT, LINE_TIMEOUT, PIPELINED_REQUESTS};
 use super::raft_loop::{Item, Placed, Reply, ReplyTo};
 use crate::raft::ready::Input;
 use crate::wire::client::{Answer, ErrorCode, Request};
@@ -72,8 +72,8 @@ pub fn serve(node: &Shared, stream: &Arc<TcpStream>, from: SocketAddr, kept_for_
 
 /// Tells one too many that it is.
 pub fn write_refusal(stream: &TcpStream) {
-    let text = format!("all places for clients (at most {MAX_CLIENTS}) are taken; try again later, or another node");
-    write_error(stream, ErrorCode::TooManyConnections, &text);
+    let text = "all places for clients are taken; try again later, or another node";
+    write_error(stream, ErrorCode::TooManyConnections, text);
 }
 
 /// Checks a hello and answers it with this node's own.
