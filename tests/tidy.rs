@@ -17,11 +17,12 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("disk", &["text", "raft", "wire"]),
     ("store", &["text", "raft"]),
     ("settings", &["text", "raft", "cluster"]),
-    ("node", &["text", "raft", "wire", "disk", "store", "cluster", "settings"]),
+    ("paint", &["raft"]),
+    ("node", &["text", "raft", "wire", "disk", "store", "cluster", "settings", "paint"]),
 ];
 
 /// What the client may import of the library: never the node, nor its disk.
-const CLIENT_IMPORTS: &[&str] = &["text", "raft", "wire", "cluster", "settings"];
+const CLIENT_IMPORTS: &[&str] = &["text", "raft", "wire", "cluster", "settings", "paint"];
 
 /// What the core may not touch: it is data in, data out.
 const IMPURE_STD: &[&str] = &["net", "fs", "thread", "io", "env", "process", "os", "random", "hash"];
