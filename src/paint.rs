@@ -1,5 +1,4 @@
-//! The colours of the log on a terminal, for the node and the client alike: what a reader looks for stands out,
-//! heartbeats step back.
+//! The colours of the log on a terminal: what a reader looks for stands out, heartbeats step back.
 
 use crate::raft::event::{Event, Fact};
 use crate::raft::types::Role;

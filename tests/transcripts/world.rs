@@ -557,6 +557,7 @@ impl World {
     pub fn show_list(&mut self, id: NodeId) {
         let page = self.node(id).store.strings_from(1, 100_000, usize::MAX);
         let strings: Vec<String> = match page.strings.as_slice() {
+            [] => vec!["nothing".to_string()],
             all if all.len() <= 12 => all.iter().map(|(id, text)| format!("{id} {text:?}")).collect(),
             all => vec![format!("{} strings", all.len())],
         };
