@@ -107,6 +107,7 @@ fn greet(node: &Shared, mut stream: &TcpStream, line: &str) -> Result<Hello, (Er
 fn peer(node: &Shared, stream: &Arc<TcpStream>, reader: &mut LineReader<Patient>, hello: &Hello) {
     let Some(link) = node.links.get(&hello.node) else { return };
     link.peer_connected(stream);
+    node.inbox.push(Item::Input(Input::Met { peer: hello.node, disk: hello.disk }), 0);
     let wrong = loop {
         let line = match reader.read() {
             Ok(Line::Complete(line)) => line,
