@@ -18,6 +18,7 @@ mod pace;
 pub mod progress;
 pub mod ready;
 mod replication;
+pub mod safety;
 pub mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ use election::Tally;
 use event::{Event, Fact, PeerState};
 use log::Log;
 use message::{Body, Message};
+use mutants::mutant;
 use pace::Pace;
 use ready::{ElectionTimer, HeartbeatTimer, Input, Ready, Refusal};
 use replication::Leader;
@@ -227,7 +229,8 @@ impl Raft {
         if message.term > self.current_term {
             self.adopt_term(message.term, format!("{from} is at t{}", message.term));
         }
-        if message.term < self.current_term {
+        let stale_grant = mutant!(self, StaleGrant) && message.body == Body::RequestVoteReply { granted: true };
+        if message.term < self.current_term && !stale_grant {
             return self.answer_stale(from, message);
         }
         match message.body {
@@ -278,6 +281,7 @@ impl Raft {
                 self.refused.remove(&from);
                 true
             }
+            Some(_) if mutant!(self, WipedDiskCounts) => true,
             Some(known) => {
                 if self.refused.insert(from, disk) != Some(disk) {
                     self.error(format!(
@@ -351,6 +355,9 @@ impl Raft {
         self.tell_appended();
         let from = self.current_term;
         self.set_term_and_vote(term, None);
+        if mutant!(self, DeposedSilent) && self.role() == Role::Leader {
+            return;
+        }
         self.become_follower(None, why.clone());
         self.tell(Fact::Term { from, why });
     }
@@ -358,6 +365,9 @@ impl Raft {
     /// Every change of role that ends in following passes here. The term stays, and with it the vote.
     fn become_follower(&mut self, leader: Option<NodeId>, why: String) {
         self.tell_appended();
+        if mutant!(self, SameTermKeepsVote) {
+            self.voted_for = None;
+        }
         let from = self.role();
         let before = std::mem::replace(&mut self.state, State::Follower { leader });
         if let State::Leader(leader) = before {

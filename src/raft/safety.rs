@@ -192,7 +192,8 @@ impl Safety {
         match log.get(index as usize - 1) {
             Some(held) if !held.contradicts(*slot) => Ok(()),
             held => {
-                let held = held.map_or_else(|| format!("it ends at {}", log.len()), |held| format!("it has {}", held.id));
+                let held =
+                    held.map_or_else(|| format!("it ends at {}", log.len()), |held| format!("it has {}", held.id));
                 let why = format!("{} is committed, but not in the log of the leader of t{term}: {held}", slot.id);
                 violation(Property::LeaderCompleteness, Some(told), event, why)
             }
@@ -329,7 +330,9 @@ impl Safety {
         if node.log.len() < last as usize {
             node.log.resize(last as usize, UNKNOWN);
         }
-        for (index, told) in [(first, Slot { id: span.first, sum: None }), (last, Slot { id: span.last, sum: span.sum })] {
+        for (index, told) in
+            [(first, Slot { id: span.first, sum: None }), (last, Slot { id: span.last, sum: span.sum })]
+        {
             let held = &mut node.log[index as usize - 1];
             if held.contradicts(told) {
                 let why = format!("{} commits {}, but its log has {} there", event.node, told.id, held.id);
@@ -342,7 +345,8 @@ impl Safety {
             let slot = node.log[index as usize - 1];
             match self.committed.get_mut(index as usize - 1) {
                 Some((known, earlier)) if known.contradicts(slot) => {
-                    let why = format!("{} is committed by {}, and {} by {}", slot.id, event.node, known.id, earlier.node);
+                    let why =
+                        format!("{} is committed by {}, and {} by {}", slot.id, event.node, known.id, earlier.node);
                     return violation(Property::StateMachineSafety, Some(earlier), event, why);
                 }
                 Some((known, _)) => {

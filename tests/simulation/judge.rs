@@ -115,8 +115,16 @@ impl Judge {
         Ok(())
     }
 
+    /// The commit index never goes back within a life.
+    pub fn commit_index_moved(&self, node: NodeId, before: Index, after: Index) -> Checked {
+        if self.sees_inside && after < before {
+            return fail("commit index grows", format!("the commit index of {node} falls from {before} to {after}"));
+        }
+        Ok(())
+    }
+
     /// A message leaves `node`. Does its disk hold what the message says? (The third law.)
-    pub fn left(&mut self, node: NodeId, to: NodeId, message: &Message, disks: &[SimDisk]) -> Checked {
+    pub fn left(&mut self, node: NodeId, to: NodeId, message: &Message, role: Role, disks: &[SimDisk]) -> Checked {
         if !self.sees_inside {
             return Ok(());
         }
@@ -129,7 +137,8 @@ impl Judge {
         match &message.body {
             Body::RequestVote { last } => {
                 let held = durable.entries.last().map_or(EntryId::ZERO, |entry| entry.id);
-                if *last != held {
+                // Who has heard of a leader in the same step may have another log now, and cannot win any more.
+                if *last != held && role == Role::Candidate {
                     let why = format!("{node} asks for votes with {last}, its disk ends at {held}");
                     return fail("message before its record", why);
                 }
@@ -170,9 +179,10 @@ impl Judge {
         let disk = &disks[node.0 as usize - 1];
         if !self.leaders.contains_key(&term) {
             let own = usize::from(disk.durable.voted_for == Some(node));
-            let others = self.votes.iter().filter(|((voter, of), candidate)| {
-                *of == term && **candidate == node && *voter != node
-            });
+            let others = self
+                .votes
+                .iter()
+                .filter(|((voter, of), candidate)| *of == term && **candidate == node && *voter != node);
             let votes = own + others.count();
             if votes < self.majority() {
                 return fail("elected by a majority", format!("{node} leads t{term} with {votes} true votes"));
@@ -232,14 +242,7 @@ impl Judge {
     }
 
     /// A node takes entries for committed and applies them. `before` is what it had applied.
-    pub fn released(
-        &mut self,
-        node: NodeId,
-        role: Role,
-        before: Index,
-        ready: &Ready,
-        disks: &[SimDisk],
-    ) -> Checked {
+    pub fn released(&mut self, node: NodeId, role: Role, before: Index, ready: &Ready, disks: &[SimDisk]) -> Checked {
         let disk = &disks[node.0 as usize - 1];
         for (committed, index) in ready.committed.iter().zip(before + 1..) {
             let entry = &committed.entry;

@@ -27,4 +27,5 @@ mod network;
 mod node;
 mod profile;
 mod run;
+mod standin;
 mod world;

@@ -154,8 +154,10 @@ impl World {
         let node = &mut self.nodes[n];
         let Some(raft) = &mut node.raft else { return Ok(()) };
         let count = inputs.len();
+        let before = raft.commit_index();
         let ready = raft.step(node.clock.reads(self.now), inputs);
         self.judge.stepped(node.id, count, &ready)?;
+        self.judge.commit_index_moved(node.id, before, raft.commit_index())?;
         self.proceed(n, ready)
     }
 

@@ -7,12 +7,13 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
+use crate::wire::{self, peer};
+use crate::raft::Raft;
 use crate::raft::message::Message;
 use crate::raft::mutants::Mutant;
 use crate::raft::ready::Input;
-use crate::raft::types::{Command, DiskId, NodeId, Token};
+use crate::raft::types::{Command, DiskId, NodeId, Role, Token};
 use crate::text::random::Random;
-use crate::wire::{self, peer};
 
 use super::chronicle::Chronicle;
 use super::clients::{Answer, Clients};
@@ -34,18 +35,41 @@ pub struct Packet {
 
 /// What the queue holds. `life` guards what belongs to a process that may be gone by then.
 pub enum Happening {
-    Arrives { to: usize, packet: Packet },
+    Arrives {
+        to: usize,
+        packet: Packet,
+    },
     /// A timer of the node, or the end of its pause.
-    Wakes { node: usize, life: u64 },
-    Synced { node: usize, life: u64 },
+    Wakes {
+        node: usize,
+        life: u64,
+    },
+    Synced {
+        node: usize,
+        life: u64,
+    },
     /// The node looks whether it has a connection to the peer.
-    Dials { node: usize, peer: usize },
-    Restarts { node: usize },
+    Dials {
+        node: usize,
+        peer: usize,
+    },
+    Restarts {
+        node: usize,
+    },
     Fault,
     Heals,
-    ClientWakes { client: usize },
-    Request { node: usize, token: Token, command: Command },
-    Answered { token: Token, answer: Answer },
+    ClientWakes {
+        client: usize,
+    },
+    Request {
+        node: usize,
+        token: Token,
+        command: Command,
+    },
+    Answered {
+        token: Token,
+        answer: Answer,
+    },
 }
 
 struct Scheduled {
@@ -170,7 +194,8 @@ impl World {
     /// Sends a message: judged, encoded, and given to the network.
     pub fn post(&mut self, from: usize, to: NodeId, message: &Message) -> Checked {
         let sender = self.nodes[from].id;
-        self.judge.left(sender, to, message, &self.disks)?;
+        let role = self.nodes[from].raft.as_ref().map_or(Role::Follower, Raft::role);
+        self.judge.left(sender, to, message, role, &self.disks)?;
         let arrivals = self.network.arrivals((sender, to), self.now, &self.profile, &mut self.random);
         self.line.clear();
         peer::encode(message, &mut self.line);
@@ -243,11 +268,10 @@ impl World {
         let applied = pick_applied(self);
         let now = self.now;
         for request in self.clients.wakes(client, now, applied, &self.profile, &mut self.random) {
-            self.push(request.after, Happening::Request {
-                node: request.node,
-                token: request.token,
-                command: request.command,
-            });
+            self.push(
+                request.after,
+                Happening::Request { node: request.node, token: request.token, command: request.command },
+            );
         }
         let think = self.profile.think;
         let after = between(&mut self.random, (think / 2, think * 2));
