@@ -1,0 +1,298 @@
+//! The text of an entry, the same on the wire and on disk:
+//!
+//! ```text
+//! 3@1 no-op
+//! 2@1 append "SET 5"
+//! 2@1 append 17-9f3a01c2d4e5f607 5 "SET 5"     (request 5 of a session)
+//! ```
+
+use std::sync::Arc;
+
+use crate::raft::types::{
+    ClientId, Command, DiskId, Entry, EntryId, MAX_CLUSTER_SIZE, MAX_TEXT_BYTES, NodeId, Session,
+};
+use crate::text::{MAX_NUMBER, TextError, Tokens, hex, number, push_hex, push_number, push_quoted};
+
+/// Appends the text of an entry to a line.
+pub fn push_entry(out: &mut String, entry: &Entry) {
+    push_id(out, entry.id);
+    out.push(' ');
+    push_command(out, &entry.command);
+}
+
+/// Reads an entry: [`push_entry`]'s inverse.
+pub fn read_entry(tokens: &mut Tokens) -> Result<Entry, TextError> {
+    let word = tokens.word("an entry like 2@1")?;
+    let id = real_id(word).ok_or_else(|| tokens.expected("entry", "INDEX@TERM, both at least 1", word))?;
+    Ok(Entry { id, command: read_command(tokens)? })
+}
+
+/// Appends what an entry asks for; a client's `append` request is the same text.
+pub fn push_command(out: &mut String, command: &Command) {
+    match command {
+        Command::Noop => out.push_str("no-op"),
+        Command::Append { session, text } => push_append(out, *session, text),
+    }
+}
+
+/// Appends `append "SET 5"` or `append 17-9f3a01c2d4e5f607 5 "SET 5"`.
+pub fn push_append(out: &mut String, session: Option<Session>, text: &str) {
+    out.push_str("append ");
+    if let Some(Session { client, seq }) = session {
+        push_client_id(out, client);
+        out.push(' ');
+        push_number(out, seq);
+        out.push(' ');
+    }
+    push_quoted(out, text);
+}
+
+/// Reads what an entry asks for: [`push_command`]'s inverse.
+pub fn read_command(tokens: &mut Tokens) -> Result<Command, TextError> {
+    match tokens.word("no-op or append")? {
+        "no-op" => Ok(Command::Noop),
+        "append" => {
+            let (session, text) = read_append(tokens)?;
+            Ok(Command::Append { session, text })
+        }
+        found => Err(tokens.expected("entry", "no-op or append", found)),
+    }
+}
+
+/// Reads what follows the word `append`: the session, if one is named, and the string.
+pub fn read_append(tokens: &mut Tokens) -> Result<(Option<Session>, Arc<str>), TextError> {
+    let session = match tokens.peek() {
+        word if word.starts_with('"') || word.is_empty() => None,
+        _ => {
+            let word = tokens.word("a session")?;
+            let client = client_id(word).ok_or_else(|| {
+                tokens.expected("append", "a quoted string, or a session like 17-9f3a01c2d4e5f607", word)
+            })?;
+            let seq = tokens.number("the number of the request")?;
+            if seq == 0 {
+                return Err(tokens.expected("the number of the request", "at least 1", "0"));
+            }
+            Some(Session { client, seq })
+        }
+    };
+    let text = tokens.string("the text")?;
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(
+            tokens.error(format_args!("the text has {} bytes, at most {MAX_TEXT_BYTES} are allowed", text.len()))
+        );
+    }
+    Ok((session, Arc::from(&*text)))
+}
+
+/// Appends `index@term`.
+pub fn push_id(out: &mut String, id: EntryId) {
+    push_number(out, id.index);
+    out.push('@');
+    push_number(out, id.term);
+}
+
+/// `index@term`, any two numbers.
+pub fn any_id(text: &str) -> Option<EntryId> {
+    let (index, term) = text.split_once('@')?;
+    Some(EntryId { term: number(term)?, index: number(index)? })
+}
+
+/// The id of an entry: index and term are at least 1.
+pub fn real_id(text: &str) -> Option<EntryId> {
+    any_id(text).filter(|id| id.index > 0 && id.term > 0)
+}
+
+/// The id of an entry, or `0@0`, the place before the first.
+pub fn id_or_zero(text: &str) -> Option<EntryId> {
+    any_id(text).filter(|id| (id.index == 0) == (id.term == 0))
+}
+
+/// Takes `name=index@term`, an entry or `0@0`.
+pub fn id_field(tokens: &mut Tokens, name: &str) -> Result<EntryId, TextError> {
+    let value = tokens.field(name)?;
+    id_or_zero(value)
+        .ok_or_else(|| tokens.expected(name, format_args!("INDEX@TERM or 0@0, numbers up to {MAX_NUMBER}"), value))
+}
+
+/// Appends `born-nonce`.
+pub fn push_client_id(out: &mut String, client: ClientId) {
+    push_number(out, client.born);
+    out.push('-');
+    push_hex(out, client.nonce, 16);
+}
+
+/// `born-nonce`.
+pub fn client_id(text: &str) -> Option<ClientId> {
+    let (born, nonce) = text.split_once('-')?;
+    Some(ClientId { born: number(born)?, nonce: hex(nonce, 16)? })
+}
+
+/// `node_1`, up to the largest cluster.
+pub fn node_id(text: &str) -> Option<NodeId> {
+    let id = number(text.strip_prefix("node_")?)?;
+    (1..=MAX_CLUSTER_SIZE).contains(&id).then_some(NodeId(id))
+}
+
+/// Takes a word like `node_1`.
+pub fn read_node_id(tokens: &mut Tokens, name: &str) -> Result<NodeId, TextError> {
+    let word = tokens.word(name)?;
+    node_id(word).ok_or_else(|| tokens.expected(name, format_args!("node_1 … node_{MAX_CLUSTER_SIZE}"), word))
+}
+
+/// Appends ` disk=` and the disk's 16 digits.
+pub fn push_disk(out: &mut String, disk: DiskId) {
+    out.push_str(" disk=");
+    push_hex(out, disk.0, 16);
+}
+
+/// Takes `disk=` and 16 hexadecimal digits.
+pub fn disk_field(tokens: &mut Tokens) -> Result<DiskId, TextError> {
+    let value = tokens.field("disk=")?;
+    hex(value, 16).map(DiskId).ok_or_else(|| tokens.expected("disk=", "16 hexadecimal digits", value))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::text::random::Random;
+
+    /// A number of any size up to the limit, at least `least`.
+    pub fn any_number(random: &mut Random, least: u64) -> u64 {
+        (random.next_u64() >> (11 + random.below(53))).max(least)
+    }
+
+    pub fn any_text(random: &mut Random) -> Arc<str> {
+        let chars = ['a', ' ', '"', '\\', '\n', '\0', 'é', '…', '\u{202e}', '😀', '=', '@'];
+        (0..random.below(10)).map(|_| chars[random.below(12) as usize]).collect::<String>().into()
+    }
+
+    pub fn any_session(random: &mut Random) -> Option<Session> {
+        let client = ClientId { born: any_number(random, 0), nonce: random.next_u64() };
+        random.one_in(2).then(|| Session { client, seq: any_number(random, 1) })
+    }
+
+    pub fn any_command(random: &mut Random) -> Command {
+        match random.below(4) {
+            0 => Command::Noop,
+            _ => Command::Append { session: any_session(random), text: any_text(random) },
+        }
+    }
+
+    /// Changes some bytes; `None` if it is not UTF-8 any more.
+    pub fn mutate(random: &mut Random, line: &str) -> Option<String> {
+        let mut bytes = line.as_bytes().to_vec();
+        for _ in 0..=random.below(2) {
+            let at = random.below(bytes.len() as u64 + 1) as usize;
+            let byte = match random.below(3) {
+                0 => random.next_u64() as u8,
+                1 => b" =@\"\\0159-+_ou.:,"[random.below(16) as usize],
+                _ => bytes.get(random.below(bytes.len() as u64) as usize).copied().unwrap_or(b' '),
+            };
+            match random.below(4) {
+                0 => bytes.insert(at, byte),
+                1 if at < bytes.len() => _ = bytes.remove(at),
+                2 => bytes.truncate(at),
+                _ if at < bytes.len() => bytes[at] = byte,
+                _ => {}
+            }
+        }
+        String::from_utf8(bytes).ok()
+    }
+
+    fn read(line: &str) -> Result<Entry, TextError> {
+        let mut tokens = Tokens::new(line);
+        let entry = read_entry(&mut tokens)?;
+        tokens.end().map(|()| entry)
+    }
+
+    fn written(entry: &Entry) -> String {
+        let mut out = String::new();
+        push_entry(&mut out, entry);
+        out
+    }
+
+    #[test]
+    fn known_entries() {
+        let session = Some(Session { client: ClientId { born: 17, nonce: 0x9f3a_01c2_d4e5_f607 }, seq: 5 });
+        let text: Arc<str> = "SET 5".into();
+        for (line, index, command) in [
+            ("3@1 no-op", 3, Command::Noop),
+            ("2@1 append \"SET 5\"", 2, Command::Append { session: None, text: text.clone() }),
+            ("2@1 append 17-9f3a01c2d4e5f607 5 \"SET 5\"", 2, Command::Append { session, text }),
+        ] {
+            let entry = Entry { id: EntryId::new(index, 1), command };
+            assert_eq!(written(&entry), line);
+            assert_eq!(read(line), Ok(entry));
+        }
+    }
+
+    #[test]
+    fn any_entry_comes_back_and_what_reads_is_written_so() {
+        let mut random = Random::from_seed(3);
+        for _ in 0..20_000 {
+            let id = EntryId::new(any_number(&mut random, 1), any_number(&mut random, 1));
+            let entry = Entry { id, command: any_command(&mut random) };
+            let line = written(&entry);
+            assert_eq!(read(&line), Ok(entry));
+            if let Some(line) = mutate(&mut random, &line)
+                && let Ok(entry) = read(&line)
+            {
+                assert_eq!(written(&entry), line);
+            }
+        }
+    }
+
+    #[test]
+    fn bad_entries_are_refused() {
+        for bad in [
+            "",
+            "3",
+            "3@",
+            "@1",
+            "3@1",
+            "3@1 ",
+            "0@1 no-op",
+            "1@0 no-op",
+            "0@0 no-op",
+            "01@1 no-op",
+            "+1@1 no-op",
+            "-1@1 no-op",
+            "1e9@1 no-op",
+            "18446744073709551616@1 no-op",
+            "1@18446744073709551615 no-op",
+            "9007199254740992@1 no-op",
+            "3@1 no-op x",
+            "3@1  no-op",
+            "3@1 nope",
+            "3@1 append",
+            "3@1 append x",
+            "3@1 append \"x",
+            "3@1 append \"x\"y",
+            "3@1 append \"x\" y",
+            "3@1 append \"\u{1}\"",
+            "3@1 append 17-9f3a01c2d4e5f607 \"x\"",
+            "3@1 append 17-9f3a01c2d4e5f607 0 \"x\"",
+            "3@1 append 17-9f3a01c2d4e5f607 05 \"x\"",
+            "3@1 append 17-9F3A01C2D4E5F607 5 \"x\"",
+            "3@1 append 17-9f3a 5 \"x\"",
+            "3@1 append 17-9f3a01c2d4e5f607 5",
+            "3@1 append 5 \"x\"",
+            "3@1 append \"x\" 5",
+        ] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_64_kib_is_the_longest() {
+        let entry = |len| Entry {
+            id: EntryId::new(1, 1),
+            command: Command::Append { session: None, text: "\u{7f}".repeat(len).into() },
+        };
+        let longest = entry(MAX_TEXT_BYTES);
+        assert!(written(&longest).len() < super::super::MAX_LINE_BYTES / 2);
+        assert_eq!(read(&written(&longest)), Ok(longest));
+        let error = read(&written(&entry(MAX_TEXT_BYTES + 1))).map_err(|error| error.0);
+        assert_eq!(error, Err("the text has 65537 bytes, at most 65536 are allowed".to_string()));
+    }
+}
