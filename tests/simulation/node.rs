@@ -30,7 +30,7 @@ impl Clock {
 
     /// How long the world takes for a time that this clock measures.
     fn lasts(&self, duration: Micros) -> Micros {
-        duration * self.second / 1000
+        (duration * self.second).div_ceil(1000)
     }
 }
 
@@ -269,7 +269,8 @@ impl World {
     fn set_timers(&mut self, n: usize, ready: &Ready) {
         let node = &mut self.nodes[n];
         if let Some(timer) = ready.election_timer {
-            let range = (timer.min.as_micros() as Micros, timer.max.as_micros() as Micros);
+            // A timer never fires early.
+            let range = (timer.min.as_micros() as Micros + 1, timer.max.as_micros() as Micros + 1);
             node.deadline = Some(self.now + node.clock.lasts(between(&mut self.random, range)));
         }
         match ready.heartbeat_timer {

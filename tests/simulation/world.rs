@@ -7,13 +7,13 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
-use crate::wire::{self, peer};
 use crate::raft::Raft;
 use crate::raft::message::Message;
 use crate::raft::mutants::Mutant;
 use crate::raft::ready::Input;
 use crate::raft::types::{Command, DiskId, NodeId, Role, Token};
 use crate::text::random::Random;
+use crate::wire::{self, peer};
 
 use super::chronicle::Chronicle;
 use super::clients::{Answer, Clients};
@@ -25,6 +25,8 @@ use super::profile::{MS, Micros, Profile, between};
 
 /// Inputs that wait at a node at the most; what comes then is lost.
 pub const MAX_INBOX: usize = 256;
+/// Steps that may happen at the same time; more is a loop.
+const MAX_STANDSTILL: u64 = 10_000;
 
 /// One message on its way: the line that the real codec made of it.
 pub struct Packet {
@@ -106,6 +108,8 @@ pub struct World {
     pub mutant: Option<Mutant>,
     pub now: Micros,
     pub steps: u64,
+    /// Steps since the time has moved.
+    standstill: u64,
     queue: BinaryHeap<Scheduled>,
     sequence: u64,
     pub nodes: Vec<SimNode>,
@@ -136,6 +140,7 @@ impl World {
             mutant,
             now: 0,
             steps: 0,
+            standstill: 0,
             queue: BinaryHeap::new(),
             sequence: 0,
             line: String::new(),
@@ -158,8 +163,12 @@ impl World {
     /// Lets the next thing happen.
     pub fn step(&mut self) -> Checked {
         let Some(next) = self.queue.pop() else { return fail("the queue", "nothing will happen any more".to_owned()) };
-        self.now = next.at;
         self.steps += 1;
+        self.standstill = if next.at > self.now { 0 } else { self.standstill + 1 };
+        if self.standstill > MAX_STANDSTILL {
+            return fail("time passes", format!("{MAX_STANDSTILL} steps at the same moment"));
+        }
+        self.now = next.at;
         match next.happening {
             Happening::Arrives { to, packet } => self.arrives(to, packet),
             Happening::Wakes { node, life } => self.wakes(node, life),
