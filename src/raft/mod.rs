@@ -150,6 +150,7 @@ impl Raft {
         for input in inputs {
             match input {
                 Input::Message { from, disk, message } => self.receive(from, disk, message),
+                Input::Met { peer, disk } => self.met(peer, disk),
                 Input::Propose { token, command } => self.propose(token, command),
                 Input::Persisted { batch } => self.log.persisted(batch),
                 Input::PeerConnected { peer, detail } => self.peer_changed(peer, PeerState::Connected, detail),
@@ -292,6 +293,13 @@ impl Raft {
                 self.send(from, Body::Refused { disk: known });
                 false
             }
+        }
+    }
+
+    /// The peer's disk is remembered, or refused, before it has said anything else.
+    fn met(&mut self, peer: NodeId, disk: DiskId) {
+        if self.peers().contains(&peer) {
+            self.counts(peer, disk);
         }
     }
 

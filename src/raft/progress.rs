@@ -107,7 +107,10 @@ impl Progress {
             (entries, bytes) = portion(log, self.next_index);
         }
         let probe = self.probing && !self.probe_sent;
-        let news = !entries.is_empty() || (!self.probing && commit > self.commit_told);
+        // The commit index waits for the window too: a message for each commit to a follower that takes
+        // nothing would have no bound. Told is at most what has been sent.
+        let commit_news = !self.probing && window_open && commit.min(self.next_index - 1) > self.commit_told;
+        let news = !entries.is_empty() || commit_news;
         if !(heartbeat || probe || news) {
             return None;
         }

@@ -16,6 +16,10 @@ pub enum Input {
     Propose { token: Token, command: Command },
     /// Everything up to this batch of records is on disk.
     Persisted { batch: u64 },
+    /// A connection with the peer was opened, by either side, and its hello named this disk. Without it
+    /// a node would learn a peer's disk from its first message only, and two followers need never
+    /// exchange one: then a wiped disk would go unnoticed.
+    Met { peer: NodeId, disk: DiskId },
     /// A connection to the peer was made (`detail`: to which address).
     PeerConnected { peer: NodeId, detail: String },
     /// The connection to the peer has ended (`detail`: why).

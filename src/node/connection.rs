@@ -1,0 +1,370 @@
+//! A connection thread: one for each caller, who is a peer if the first line is a `hello`, and a
+//! client otherwise.
+//!
+//! A client's complete lines that have arrived are submitted together, and their answers leave with
+//! one write, in order: who pipelines is batched for free. Whoever sends nonsense gets one `error`
+//! line that says what was expected, and the connection is closed.
+
+use std::cell::Cell;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use super::Shared;
+use super::limits::{ANSWER_BYTES, CLIENT_WRITE_TIMEOUT, HELLO_TIMEOUT, LINE_TIMEOUT, MAX_CLIENTS, PIPELINED_REQUESTS};
+use super::raft_loop::{Item, Reply, ReplyTo};
+use crate::raft::ready::Input;
+use crate::wire::client::{Answer, ErrorCode, Request};
+use crate::wire::lines::{Line, LineError, LineReader};
+use crate::wire::peer::{Hello, decode, decode_hello, encode_hello};
+
+/// How long, and how many bytes, are read from a caller who has been told to go, so that the
+/// answer is not lost in a reset.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Whom the caller turned out to be.
+enum Caller {
+    Client,
+    /// Nobody: in a place that is kept for peers and did not say hello in time.
+    Refused,
+    Peer,
+}
+
+/// Serves one connection to its end. `kept_for_peers`: all places for clients are taken. `leave` is
+/// called when the caller turns out to be a peer, who does not take a client's place.
+pub fn serve(node: &Shared, stream: &Arc<TcpStream>, from: SocketAddr, kept_for_peers: bool, leave: impl FnOnce()) {
+    let prepared = stream.set_nodelay(true).and_then(|()| stream.set_write_timeout(Some(CLIENT_WRITE_TIMEOUT)));
+    if prepared.is_err() {
+        return;
+    }
+    let mut reader = LineReader::new(Patient::new(stream, kept_for_peers.then_some(HELLO_TIMEOUT)));
+    let first = reader.read();
+    let is_hello = matches!(&first, Ok(Line::Complete(line)) if *line == "hello" || line.starts_with("hello "));
+    let caller = match is_hello {
+        true => Caller::Peer,
+        false if kept_for_peers => Caller::Refused,
+        false => Caller::Client,
+    };
+    match caller {
+        Caller::Peer => {
+            let Ok(Line::Complete(hello)) = first else { return };
+            match greet(node, stream, hello) {
+                Ok(hello) => {
+                    leave();
+                    peer(node, stream, &mut reader, &hello);
+                }
+                Err((code, text)) => turn_away(node, stream, from, code, &text),
+            }
+        }
+        Caller::Refused => {
+            write_refusal(stream);
+            linger(stream);
+        }
+        Caller::Client => {
+            let first = own(first);
+            Client::new(node, stream, from).serve(&mut reader, first);
+        }
+    }
+}
+
+/// Tells one too many that it is.
+pub fn write_refusal(stream: &TcpStream) {
+    let text = format!("all places for clients (at most {MAX_CLIENTS}) are taken; try again later, or another node");
+    write_error(stream, ErrorCode::TooManyConnections, &text);
+}
+
+/// Checks a hello and answers it with this node's own.
+fn greet(node: &Shared, mut stream: &TcpStream, line: &str) -> Result<Hello, (ErrorCode, String)> {
+    let hello = decode_hello(line).map_err(|error| (ErrorCode::BadRequest, error.to_string()))?;
+    let (own, size) = (node.own.node, node.own.size);
+    if hello.size != size {
+        let text = format!("this cluster has {size} nodes, not {}: give all nodes the same settings", hello.size);
+        return Err((ErrorCode::NotThisCluster, text));
+    }
+    if hello.node == own {
+        return Err((
+            ErrorCode::NotThisCluster,
+            format!("this is {own} itself: give each node its own number and address"),
+        ));
+    }
+    if !node.links.contains_key(&hello.node) {
+        return Err((
+            ErrorCode::NotThisCluster,
+            format!("{} is no member: they are node_1 to node_{size}", hello.node),
+        ));
+    }
+    let mut answer = String::new();
+    encode_hello(&node.own, &mut answer);
+    answer.push('\n');
+    stream.write_all(answer.as_bytes()).map_err(|error| (ErrorCode::BadRequest, error.to_string()))?;
+    Ok(hello)
+}
+
+/// A peer's connection: its messages go to the loop, nothing comes back.
+fn peer(node: &Shared, stream: &Arc<TcpStream>, reader: &mut LineReader<Patient>, hello: &Hello) {
+    let Some(link) = node.links.get(&hello.node) else { return };
+    link.peer_connected(stream);
+    let wrong = loop {
+        let line = match reader.read() {
+            Ok(Line::Complete(line)) => line,
+            Ok(Line::Incomplete(_) | Line::End) | Err(LineError::Io(_)) => break None,
+            Err(error) => break Some(error.to_string()),
+        };
+        link.heard();
+        match decode(line) {
+            Ok(message) => {
+                let weight = line.len();
+                let input = Input::Message { from: hello.node, disk: hello.disk, message };
+                if !node.inbox.push(Item::Input(input), weight) {
+                    break None;
+                }
+            }
+            Err(error) => break Some(error.to_string()),
+        }
+    };
+    link.peer_gone(stream);
+    if let Some(wrong) = wrong {
+        note(node, format!("{} sent what is no message: {wrong}; closed", hello.node));
+        write_error(stream, ErrorCode::BadRequest, &wrong);
+        linger(stream);
+    }
+}
+
+fn turn_away(node: &Shared, stream: &TcpStream, from: SocketAddr, code: ErrorCode, text: &str) {
+    note(node, format!("hello from {from} refused: {text}"));
+    write_error(stream, code, text);
+    linger(stream);
+}
+
+fn note(node: &Shared, text: String) {
+    let weight = text.len();
+    node.inbox.push(Item::Note(text), weight);
+}
+
+fn write_error(mut stream: &TcpStream, code: ErrorCode, text: &str) {
+    let mut line = String::new();
+    error(code, text).encode(&mut line);
+    line.push('\n');
+    // Nobody is left to tell if this fails.
+    let _ = stream.write_all(line.as_bytes());
+}
+
+/// An answer that says what is wrong.
+pub fn error(code: ErrorCode, text: &str) -> Answer {
+    Answer::Error { code, text: text.to_string() }
+}
+
+/// Ends a connection so that what was written arrives: closing a socket with unread bytes in it
+/// resets the connection and may destroy the answer.
+fn linger(mut stream: &TcpStream) {
+    let _ = stream.shutdown(Shutdown::Write);
+    let deadline = Instant::now() + LINGER;
+    let mut buffer = [0; 4096];
+    let mut left = LINGER_BYTES;
+    while left > 0 {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        if patience.is_zero() || stream.set_read_timeout(Some(patience)).is_err() {
+            return;
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return,
+            Ok(count) => left = left.saturating_sub(count),
+        }
+    }
+}
+
+/// What a reader gave, without its borrow.
+enum Got {
+    Line(String),
+    /// The last line, whose newline is missing.
+    Last(String),
+    End,
+    Wrong(LineError),
+}
+
+fn own(line: Result<Line<'_>, LineError>) -> Got {
+    match line {
+        Ok(Line::Complete(line)) => Got::Line(line.to_string()),
+        Ok(Line::Incomplete(line)) => Got::Last(line.to_string()),
+        Ok(Line::End) => Got::End,
+        Err(error) => Got::Wrong(error),
+    }
+}
+
+/// What becomes of the connection behind a batch of requests.
+#[derive(PartialEq, Eq)]
+enum After {
+    GoOn,
+    AnswerFirst,
+    Close,
+    Watch,
+}
+
+/// A client's connection.
+struct Client<'a> {
+    node: &'a Shared,
+    stream: &'a TcpStream,
+    from: SocketAddr,
+    replies: (Sender<(usize, Reply)>, Receiver<(usize, Reply)>),
+    text: String,
+}
+
+impl<'a> Client<'a> {
+    fn new(node: &'a Shared, stream: &'a TcpStream, from: SocketAddr) -> Client<'a> {
+        Client { node, stream, from, replies: channel(), text: String::new() }
+    }
+
+    fn serve(mut self, reader: &mut LineReader<Patient>, mut first: Got) {
+        loop {
+            let mut batch: Vec<Option<Reply>> = Vec::new();
+            let mut after = self.submit(first, &mut batch);
+            while after == After::GoOn && batch.len() < PIPELINED_REQUESTS && reader.has_line() {
+                after = self.submit(own(reader.read()), &mut batch);
+            }
+            if self.answer(batch).is_err() {
+                return;
+            }
+            match after {
+                After::GoOn | After::AnswerFirst => first = own(reader.read()),
+                After::Close => return linger(self.stream),
+                After::Watch => return self.watch(),
+            }
+        }
+    }
+
+    /// Hands one request to the loop, or answers it here; its reply will be at its place of the batch.
+    fn submit(&self, got: Got, batch: &mut Vec<Option<Reply>>) -> After {
+        let (line, after) = match got {
+            Got::Line(line) => (line, After::GoOn),
+            Got::Last(line) => (line, After::Close),
+            Got::End => return After::Close,
+            Got::Wrong(LineError::Io(failed)) => {
+                let late = matches!(failed.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+                if late {
+                    let text = format!("a line must be complete within {} s", LINE_TIMEOUT.as_secs());
+                    self.wrong(error(ErrorCode::BadRequest, &text), &text, batch);
+                }
+                return After::Close;
+            }
+            Got::Wrong(wrong) => {
+                let text = wrong.to_string();
+                self.wrong(error(ErrorCode::BadRequest, &text), &text, batch);
+                return After::Close;
+            }
+        };
+        match Request::decode(&line) {
+            Ok(Request::Watch) => After::Watch,
+            Ok(request) => {
+                // A page of the log is large: the next request waits until it is written.
+                let page = matches!(request, Request::Log { .. });
+                let after = if page && after == After::GoOn { After::AnswerFirst } else { after };
+                let reply = ReplyTo { place: batch.len(), to: self.replies.0.clone() };
+                batch.push(None);
+                if !self.node.inbox.push(Item::Request { request, reply }, line.len()) {
+                    return After::Close;
+                }
+                after
+            }
+            Err(wrong) => {
+                self.wrong(Answer::refusing(&line, &wrong), &wrong.to_string(), batch);
+                After::Close
+            }
+        }
+    }
+
+    fn wrong(&self, answer: Answer, text: &str, batch: &mut Vec<Option<Reply>>) {
+        note(self.node, format!("{} sent what is no request: {text}; closed", self.from));
+        batch.push(Some(Reply::Answer(answer)));
+    }
+
+    /// Waits for all replies and writes them in the order of the requests.
+    fn answer(&mut self, mut batch: Vec<Option<Reply>>) -> io::Result<()> {
+        self.text.clear();
+        for place in 0..batch.len() {
+            let reply = loop {
+                if let Some(reply) = batch[place].take() {
+                    break reply;
+                }
+                // The loop answers every request, and this side holds a sender: it cannot fail.
+                let Ok((place, reply)) = self.replies.1.recv() else { return Err(io::ErrorKind::BrokenPipe.into()) };
+                batch[place] = Some(reply);
+            };
+            reply.encode(&mut self.text);
+            if self.text.len() >= ANSWER_BYTES {
+                self.flush()?;
+            }
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.text.is_empty() {
+            return Ok(());
+        }
+        let written = (&mut &*self.stream).write_all(self.text.as_bytes());
+        self.text.clear();
+        // A client that waits must not hold the memory of its largest answer.
+        self.text.shrink_to(4096);
+        written
+    }
+
+    /// Event lines until the watcher goes or reads too slowly.
+    fn watch(mut self) {
+        let Some(watcher) = self.node.log.watch() else {
+            write_error(self.stream, ErrorCode::TooManyConnections, "watch another node, or try again later");
+            return linger(self.stream);
+        };
+        Answer::Watching(self.node.own.node).encode(&mut self.text);
+        self.text.push('\n');
+        let mut lines = Vec::new();
+        while self.flush().is_ok() {
+            if !watcher.take_all(&mut lines, None) {
+                write_error(self.stream, ErrorCode::Busy, "the events came faster than they were read");
+                break;
+            }
+            lines.drain(..).for_each(|line| self.text.push_str(&line));
+        }
+        watcher.close();
+    }
+}
+
+/// A stream that waits for ever between lines, but not in the middle of one.
+pub struct Patient<'a> {
+    stream: &'a TcpStream,
+    /// When the line that is under way must be complete.
+    deadline: Option<Instant>,
+    timeout_set: Cell<bool>,
+}
+
+impl<'a> Patient<'a> {
+    fn new(stream: &'a TcpStream, first_line_within: Option<Duration>) -> Patient<'a> {
+        let deadline = first_line_within.map(|patience| Instant::now() + patience);
+        Patient { stream, deadline, timeout_set: Cell::new(false) }
+    }
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(deadline) = self.deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+            self.timeout_set.set(true);
+        } else if self.timeout_set.replace(false) {
+            self.stream.set_read_timeout(None)?;
+        }
+        let count = (&mut &*self.stream).read(buffer)?;
+        // The line under way began in these bytes, or before them.
+        self.deadline = match buffer[..count].iter().rposition(|byte| *byte == b'\n') {
+            Some(last) if last + 1 == count => None,
+            Some(_) => Some(Instant::now() + LINE_TIMEOUT),
+            None => self.deadline.or(Some(Instant::now() + LINE_TIMEOUT)),
+        };
+        Ok(count)
+    }
+}

@@ -1,0 +1,67 @@
+//! Everything of a running node that can grow, and how far. What is full says so or waits: each
+//! limit's comment says which.
+
+use std::time::Duration;
+
+/// Items that wait for the raft loop. Full: whoever brings more waits, and TCP slows its sender.
+pub const INBOX_ITEMS: usize = 8192;
+/// Bytes of text in those items. Full: as above.
+pub const INBOX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Messages that wait for a peer's sender thread. Full: a new one is dropped; Raft repairs it (§5.5).
+pub const OUTBOX_MESSAGES: usize = 1024;
+/// Bytes of text in those messages. Full: as above.
+pub const OUTBOX_BYTES: usize = 16 * 1024 * 1024;
+/// A sender gathers messages up to about this many bytes for one write.
+pub const SEND_BYTES: usize = 256 * 1024;
+
+/// Events that wait for the event log's writer. Full: nobody reads the log, and the node ends.
+pub const EVENT_QUEUE_EVENTS: usize = 64 * 1024;
+/// The text that the event log gathers for one write, in bytes.
+pub const EVENT_WRITE_BYTES: usize = 64 * 1024;
+/// Bytes of events that wait for one `watch`. Full: the watcher reads too slowly and is disconnected.
+pub const WATCHER_BYTES: usize = 1024 * 1024;
+/// Watchers at a time. One more is refused.
+pub const MAX_WATCHERS: usize = 64;
+
+/// Clients connected at a time. One more gets an error line. Lower where fewer files may be open.
+pub const MAX_CLIENTS: usize = 10_240;
+/// Places beyond [`MAX_CLIENTS`] for whoever opens with a `hello` at once, so that clients cannot
+/// shut out the other nodes.
+pub const PEER_PLACES: usize = 64;
+/// Files that are not connections: the log, the lock, standard streams, the sender threads' own.
+pub const OTHER_FILES: usize = 48;
+
+/// Requests of one connection that are under way together. The next ones stay in the socket.
+pub const PIPELINED_REQUESTS: usize = 1024;
+/// Answers are written when they have gathered to about this many bytes.
+pub const ANSWER_BYTES: usize = 256 * 1024;
+/// CLIENT events in a second. Beyond, they are counted and told as one line.
+pub const CLIENT_EVENTS_PER_SECOND: u32 = 20;
+
+/// A line that has begun must be complete within this; between lines a connection may be idle.
+pub const LINE_TIMEOUT: Duration = Duration::from_secs(10);
+/// In the places kept for peers, the first line must come within this.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// A client that takes no byte of its answer for this long is disconnected.
+pub const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer that takes no byte for this long is disconnected.
+pub const PEER_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection to a peer must stand within this, for each address of its name.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The pause before a peer is tried again: from the first, doubling, to the second, with jitter.
+pub const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// So many attempts must fail in a row before a peer is called offline: nodes that start together
+/// find each other without a word.
+pub const OFFLINE_AFTER_ATTEMPTS: u32 = 3;
+/// The pause after an accept that failed, for want of file descriptors for example: without it the
+/// listener would spin.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Stacks. A connection keeps its buffers on the heap; the kernel backs only the pages that are
+/// touched, so an idle connection costs some 16 KiB.
+pub const CONNECTION_STACK: usize = 128 * 1024;
+/// Timers, senders and their watchers.
+pub const SMALL_STACK: usize = 256 * 1024;
+/// The raft loop, the event log, the listener.
+pub const LARGE_STACK: usize = 2 * 1024 * 1024;

@@ -1,0 +1,324 @@
+//! The sender threads: one for each peer, which connects, says hello, encodes and writes.
+//!
+//! A node writes only on connections that it opened and reads only on those that it accepted. So a
+//! sender also has a thread that does nothing but wait for the peer to close (`eof-node_2`).
+
+use std::io::{self, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::clock::Clock;
+use super::limits::{
+    BACK_OFF, CONNECT_TIMEOUT, HELLO_TIMEOUT, OFFLINE_AFTER_ATTEMPTS, OUTBOX_BYTES, OUTBOX_MESSAGES,
+    PEER_WRITE_TIMEOUT, SEND_BYTES, SMALL_STACK,
+};
+use super::queue::Queue;
+use super::raft_loop::{Inbox, Item};
+use crate::raft::message::{Body, Message};
+use crate::raft::ready::Input;
+use crate::raft::types::NodeId;
+use crate::text::random::Random;
+use crate::text::shorten;
+use crate::wire::MAX_LINE_BYTES;
+use crate::wire::lines::{Line, LineReader};
+use crate::wire::peer::{Hello, decode_hello, encode, encode_hello};
+
+/// A connection younger than this is not suspected when the peer connects to us anew.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// What waits for a sender.
+enum Outgoing {
+    Message(Message),
+    /// The peer has closed the connection with this number.
+    Closed {
+        connection: u64,
+        why: String,
+    },
+    /// The peer has just connected to this node: it is there.
+    PeerSaidHello,
+}
+
+/// What the loop, the sender and the accepted connection of one peer share.
+pub struct Link {
+    clock: Clock,
+    outbox: Queue<Outgoing>,
+    /// When the peer was last heard on a connection that it opened, in milliseconds of uptime.
+    heard_ms: AtomicU64,
+    /// Messages handed to the outbox and taken.
+    sent: AtomicU64,
+    /// The connection that the peer opened last.
+    accepted: Mutex<Option<Arc<TcpStream>>>,
+}
+
+impl Link {
+    pub fn new(clock: Clock) -> Link {
+        Link {
+            clock,
+            outbox: Queue::new(OUTBOX_MESSAGES, OUTBOX_BYTES),
+            heard_ms: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            accepted: Mutex::new(None),
+        }
+    }
+
+    /// Hands a message to the sender; drops it if too many wait already.
+    pub fn send(&self, message: Message) {
+        let weight = weight(&message);
+        if self.outbox.try_push(Outgoing::Message(message), weight) {
+            self.sent.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many messages were sent, or are about to be.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// The peer has opened a connection and said hello on it. The one before it is closed, which also
+    /// ends the thread that may be waiting there for a peer that is long gone.
+    pub fn peer_connected(&self, stream: &Arc<TcpStream>) {
+        self.heard();
+        let mut accepted = self.accepted.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(old) = accepted.replace(stream.clone()) {
+            let _ = old.shutdown(Shutdown::Both);
+        }
+        // If there is no room the sender is busy sending, and need not be told.
+        self.outbox.try_push(Outgoing::PeerSaidHello, 0);
+    }
+
+    /// The connection that the peer had opened has ended.
+    pub fn peer_gone(&self, stream: &Arc<TcpStream>) {
+        let mut accepted = self.accepted.lock().unwrap_or_else(|e| e.into_inner());
+        accepted.take_if(|current| Arc::ptr_eq(current, stream));
+    }
+
+    /// The peer has said something.
+    pub fn heard(&self) {
+        self.heard_ms.store(self.uptime_ms(), Ordering::Relaxed);
+    }
+
+    fn uptime_ms(&self) -> u64 {
+        self.clock.uptime().as_millis() as u64
+    }
+}
+
+fn weight(message: &Message) -> usize {
+    const FIXED: usize = 64;
+    match &message.body {
+        Body::AppendEntries { entries, .. } => {
+            FIXED + entries.iter().map(|entry| FIXED + entry.command.text().map_or(0, str::len)).sum::<usize>()
+        }
+        _ => FIXED,
+    }
+}
+
+/// One peer's sender.
+pub struct Sender {
+    pub own: Hello,
+    pub peer: NodeId,
+    pub address: String,
+    /// A peer that was asked something and says nothing for so long is connected to anew: after a
+    /// cut of the network, TCP itself may wait minutes before it tries again.
+    pub patience: Duration,
+    pub link: Arc<Link>,
+    pub inbox: Inbox,
+}
+
+impl Sender {
+    /// Starts the thread `to-node_N`.
+    pub fn start(self) -> io::Result<()> {
+        let name = format!("to-{}", self.peer);
+        thread::Builder::new().name(name).stack_size(SMALL_STACK).spawn(move || self.run())?;
+        Ok(())
+    }
+
+    fn run(self) {
+        let mut random = Random::from_os();
+        // Attempts in a row that failed, or whose connection did not last.
+        let (mut failures, mut connection) = (0u32, 0u64);
+        loop {
+            match self.connect() {
+                Ok((stream, detail)) => {
+                    let made = Instant::now();
+                    connection += 1;
+                    // What was meant for the connection before is out of date.
+                    self.link.outbox.discard(|item| matches!(item, Outgoing::Message(_)));
+                    self.tell(Input::PeerConnected { peer: self.peer, detail });
+                    let why = self.serve(&Arc::new(stream), connection);
+                    self.tell(Input::PeerLost { peer: self.peer, detail: why });
+                    failures = if made.elapsed() > FRESH { 0 } else { failures.min(OFFLINE_AFTER_ATTEMPTS) };
+                }
+                Err(why) => {
+                    failures += 1;
+                    if failures == OFFLINE_AFTER_ATTEMPTS {
+                        self.tell(Input::PeerOffline { peer: self.peer, detail: why });
+                    }
+                }
+            }
+            let (first, longest) = BACK_OFF;
+            let pause = longest.min(first * 2u32.pow(failures.saturating_sub(1).min(10)));
+            self.back_off(random.duration(pause / 2, pause));
+        }
+    }
+
+    fn tell(&self, input: Input) {
+        self.inbox.push(Item::Input(input), 0);
+    }
+
+    /// Waits, and throws away what cannot be sent; a hello of the peer ends the wait.
+    fn back_off(&self, pause: Duration) {
+        let deadline = Instant::now() + pause;
+        let mut items = Vec::new();
+        while self.link.outbox.take_all(&mut items, Some(deadline)) {
+            if items.drain(..).any(|item| matches!(item, Outgoing::PeerSaidHello)) {
+                return;
+            }
+        }
+    }
+
+    /// Connects to the first of the name's addresses that answers as it should. The name is resolved
+    /// anew each time: a container that starts again may have another address.
+    fn connect(&self) -> Result<(TcpStream, String), String> {
+        let addresses = self.address.to_socket_addrs().map_err(|error| format!("{}: {error}", self.address))?;
+        let mut why = format!("{}: the name has no address", self.address);
+        for address in addresses {
+            let stream = match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    why = format!("{address}: {error}");
+                    continue;
+                }
+            };
+            match self.greet(&stream) {
+                Ok(()) => return Ok((stream, address.to_string())),
+                Err(wrong) => why = format!("{address}: {wrong}"),
+            }
+        }
+        Err(why)
+    }
+
+    fn greet(&self, stream: &TcpStream) -> Result<(), String> {
+        let prepare = || -> io::Result<()> {
+            stream.set_nodelay(true)?;
+            stream.set_write_timeout(Some(PEER_WRITE_TIMEOUT))?;
+            stream.set_read_timeout(Some(HELLO_TIMEOUT))?;
+            let mut hello = String::new();
+            encode_hello(&self.own, &mut hello);
+            hello.push('\n');
+            (&mut &*stream).write_all(hello.as_bytes())
+        };
+        prepare().map_err(|error| error.to_string())?;
+        let mut reader = LineReader::new(stream);
+        let answer = match reader.read() {
+            Ok(Line::Complete(line)) => line,
+            Ok(_) => return Err("closed before its hello".to_string()),
+            Err(_) => return Err(format!("no hello within {} s", HELLO_TIMEOUT.as_secs())),
+        };
+        let hello = decode_hello(answer).map_err(|_| format!("answered {}", shorten(answer)))?;
+        if hello.node != self.peer || hello.size != self.own.size {
+            return Err(format!("answered as {} of {}", hello.node, hello.size));
+        }
+        stream.set_read_timeout(None).map_err(|error| error.to_string())
+    }
+
+    /// Sends until the connection ends, and says why it did.
+    fn serve(&self, stream: &Arc<TcpStream>, connection: u64) -> String {
+        let watched = stream.clone();
+        let link = self.link.clone();
+        let watcher =
+            thread::Builder::new().name(format!("eof-{}", self.peer)).stack_size(SMALL_STACK).spawn(move || {
+                let why = wait_for_end(&watched);
+                link.outbox.force_push(Outgoing::Closed { connection, why });
+            });
+        let why = match watcher {
+            Ok(watcher) => {
+                let why = self.send_all(stream, connection);
+                let _ = stream.shutdown(Shutdown::Both);
+                let _ = watcher.join();
+                why
+            }
+            Err(error) => format!("no thread for it: {error}"),
+        };
+        // The watcher's last word about this connection is not for the next one.
+        self.link.outbox.discard(|item| matches!(item, Outgoing::Closed { .. }));
+        why
+    }
+
+    fn send_all(&self, stream: &TcpStream, connection: u64) -> String {
+        let made = Instant::now();
+        let patience = self.patience.as_millis() as u64;
+        let (mut items, mut text) = (Vec::new(), String::new());
+        // When the first request was sent that nothing was heard after.
+        let mut unanswered: Option<u64> = None;
+        loop {
+            let deadline = unanswered.map(|since| {
+                let due = (since + patience).saturating_sub(self.link.uptime_ms());
+                Instant::now() + Duration::from_millis(due + 1)
+            });
+            self.link.outbox.take_all(&mut items, deadline);
+            let now = self.link.uptime_ms();
+            unanswered = unanswered.filter(|since| self.link.heard_ms.load(Ordering::Relaxed) < *since);
+            if let Some(since) = unanswered
+                && now >= since + patience
+            {
+                return format!("no answer for {:.1} s", (now - since) as f64 / 1000.0);
+            }
+            for item in items.drain(..) {
+                match item {
+                    Outgoing::Message(message) => {
+                        if asks(&message) {
+                            unanswered.get_or_insert(now);
+                        }
+                        push_message(&mut text, &message);
+                    }
+                    Outgoing::Closed { connection: ended, why } if ended == connection => return why,
+                    Outgoing::PeerSaidHello if made.elapsed() > FRESH => {
+                        return "it has connected anew".to_string();
+                    }
+                    Outgoing::Closed { .. } | Outgoing::PeerSaidHello => {}
+                }
+                if text.len() >= SEND_BYTES
+                    && let Err(error) = flush(stream, &mut text)
+                {
+                    return error.to_string();
+                }
+            }
+            if let Err(error) = flush(stream, &mut text) {
+                return error.to_string();
+            }
+        }
+    }
+}
+
+/// Does a peer that is well answer this?
+fn asks(message: &Message) -> bool {
+    matches!(message.body, Body::PreVote { .. } | Body::RequestVote { .. } | Body::AppendEntries { .. })
+}
+
+fn push_message(text: &mut String, message: &Message) {
+    let start = text.len();
+    encode(message, text);
+    text.push('\n');
+    assert!(text.len() - start <= MAX_LINE_BYTES, "a message must fit into a line of {MAX_LINE_BYTES} bytes");
+}
+
+fn flush(mut stream: &TcpStream, text: &mut String) -> io::Result<()> {
+    let written = stream.write_all(text.as_bytes());
+    text.clear();
+    // One large batch must not keep its memory for ever.
+    text.shrink_to(SEND_BYTES);
+    written
+}
+
+/// Blocks until the peer closes the connection. It has nothing to say on it but, perhaps, what it
+/// did not like.
+fn wait_for_end(stream: &TcpStream) -> String {
+    match LineReader::new(stream).read() {
+        Ok(Line::Complete(line) | Line::Incomplete(line)) => format!("it said {}", shorten(line)),
+        Ok(Line::End) => "closed by it".to_string(),
+        Err(error) => error.to_string(),
+    }
+}

@@ -1,0 +1,597 @@
+//! A cluster of real `Raft` cores, with stores and the text of the wire between them, that a transcript
+//! drives by hand: nothing moves unless a command moves it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use raft_lab::raft::event::Event;
+use raft_lab::raft::ready::{Committed, HeartbeatTimer, Input, Ready, Refusal};
+use raft_lab::raft::types::{ClientId, Command, DiskId, Entry, EntryId, NodeId, Persistent, Record, Role, Token};
+use raft_lab::raft::{Config, Raft};
+use raft_lab::store::{Applied, Store};
+use raft_lab::wire::peer;
+
+/// More deliveries than this in one command are a storm, not a transcript.
+const MAX_DELIVERIES: usize = 10_000;
+
+/// One way between two nodes.
+pub type Link = (NodeId, NodeId);
+
+/// A message under way, as text.
+#[derive(Clone, Debug)]
+struct Parcel {
+    link: Link,
+    /// The disk that the sender named when it connected.
+    disk: DiskId,
+    line: String,
+    number: u64,
+}
+
+#[derive(Debug)]
+struct Node {
+    config: Config,
+    /// `None` while it is down.
+    raft: Option<Raft>,
+    store: Store,
+    /// What is on disk and synced.
+    synced: Persistent,
+    /// Every batch waits for `sync`.
+    disk_held: bool,
+    /// A batch that is written and not synced, and all that waits for it.
+    held: Option<Ready>,
+    /// What came in meanwhile; it is taken at once, as one batch.
+    inbox: Vec<Input>,
+    election_deadline: Duration,
+    next_heartbeat: Option<Duration>,
+    draws: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct World {
+    now: Duration,
+    nodes: BTreeMap<NodeId, Node>,
+    under_way: Vec<Parcel>,
+    /// Set aside by `delay`.
+    late: Vec<Parcel>,
+    cut: BTreeSet<Link>,
+    /// Slow ways: `deliver` leaves alone what is under way there.
+    slow: BTreeSet<Link>,
+    /// What each waiting request is called.
+    requests: BTreeMap<Token, String>,
+    next_number: u64,
+    wiped: u64,
+    /// The output of the present command.
+    out: Vec<String>,
+    /// Lines are the effect of a message: they stand under it.
+    indented: bool,
+    /// `run`: only these topics are shown, with the time, and no messages.
+    showing: Option<(Duration, Vec<String>)>,
+}
+
+impl World {
+    pub fn new(size: u64, pre_vote: bool) -> World {
+        let mut world = World::default();
+        for id in (1..=size).map(NodeId) {
+            let config = Config {
+                id,
+                size,
+                disk: DiskId(id.0),
+                pre_vote,
+                election_timeout: (Duration::from_secs(6), Duration::from_secs(10)),
+                heartbeat_interval: Duration::from_secs(2),
+                settings: format!("pre-vote {}", if pre_vote { "on" } else { "off" }),
+            };
+            let node = Node {
+                config,
+                raft: None,
+                store: Store::new(),
+                synced: Persistent::default(),
+                disk_held: false,
+                held: None,
+                inbox: Vec::new(),
+                election_deadline: Duration::ZERO,
+                next_heartbeat: None,
+                draws: 0,
+            };
+            world.nodes.insert(id, node);
+            world.start(id);
+        }
+        world.ids().into_iter().for_each(|id| world.meet(id));
+        world.out.clear();
+        world
+    }
+
+    /// What the command showed: its lines, and what it sent that is still under way.
+    pub fn take_output(&mut self, first_number: u64) -> Vec<String> {
+        let mut out = std::mem::take(&mut self.out);
+        out.extend(self.under_way.iter().filter(|parcel| parcel.number >= first_number).map(|parcel| {
+            let (from, to) = parcel.link;
+            format!("sent {from} -> {to}: {}", shortened(&parcel.line))
+        }));
+        out
+    }
+
+    /// Messages from here on belong to the next command.
+    pub fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
+    pub fn forget_output(&mut self) {
+        self.out.clear();
+    }
+
+    pub fn say(&mut self, line: impl Into<String>) {
+        let line = line.into();
+        match &self.showing {
+            Some((start, _)) => {
+                let passed = (self.now - *start).as_secs_f64();
+                self.out.push(format!("+{passed:.1}s {line}"));
+            }
+            None if self.indented => self.out.push(format!("    {line}")),
+            None => self.out.push(line),
+        }
+    }
+
+    pub fn advance(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    fn node(&mut self, id: NodeId) -> &mut Node {
+        self.nodes.get_mut(&id).unwrap_or_else(|| panic!("{id} is not in this cluster"))
+    }
+
+    pub fn raft(&self, id: NodeId) -> Option<&Raft> {
+        self.nodes.get(&id).and_then(|node| node.raft.as_ref())
+    }
+
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.nodes.keys().copied().collect()
+    }
+
+    // ---- a node's loop -------------------------------------------------------------------------
+
+    fn start(&mut self, id: NodeId) {
+        let now = self.now;
+        let node = self.node(id);
+        assert!(node.raft.is_none(), "{id} runs already");
+        let (raft, ready) = Raft::new(node.config.clone(), node.synced.clone(), now);
+        node.raft = Some(raft);
+        node.store = Store::new();
+        self.handle(id, ready);
+    }
+
+    pub fn input(&mut self, id: NodeId, inputs: Vec<Input>) {
+        let node = self.node(id);
+        assert!(node.raft.is_some(), "{id} is down");
+        node.inbox.extend(inputs);
+        if node.held.is_some() {
+            self.say(format!("({id} waits for its disk; it takes this later)"));
+        }
+        self.turn(id);
+    }
+
+    /// Takes all that waits and acts once; not while a sync is under way.
+    fn turn(&mut self, id: NodeId) {
+        let now = self.now;
+        let node = self.node(id);
+        if node.held.is_some() || node.inbox.is_empty() {
+            return;
+        }
+        let inputs = std::mem::take(&mut node.inbox);
+        let Some(raft) = node.raft.as_mut() else { return };
+        let ready = raft.step(now, inputs);
+        self.handle(id, ready);
+    }
+
+    /// Carries out a `Ready` in its order.
+    fn handle(&mut self, id: NodeId, mut ready: Ready) {
+        for (to, message) in std::mem::take(&mut ready.overtaking) {
+            self.post(id, to, &message);
+        }
+        let node = self.node(id);
+        if !ready.records.is_empty() && node.disk_held {
+            let records: Vec<String> = ready.records.iter().map(record_text).collect();
+            self.node(id).held = Some(ready);
+            return self.say(format!("{id} writes, and waits for its disk: {}", records.join(", ")));
+        }
+        self.finish(id, ready);
+    }
+
+    /// The disk is done: now all the rest.
+    fn finish(&mut self, id: NodeId, ready: Ready) {
+        let now = self.now;
+        let node = self.node(id);
+        for record in ready.records {
+            node.synced.apply(record).unwrap_or_else(|wrong| panic!("{id} wrote a record that cannot follow: {wrong}"));
+        }
+        if let Some(timer) = ready.election_timer {
+            // Spread evenly, and the same in every run.
+            let part = (id.0 * 5 + node.draws * 3) % 8;
+            node.draws += 1;
+            node.election_deadline = now + timer.min + (timer.max - timer.min) * part as u32 / 8;
+        }
+        match ready.heartbeat_timer {
+            Some(HeartbeatTimer::Start) => node.next_heartbeat = Some(now + node.config.heartbeat_interval),
+            Some(HeartbeatTimer::Stop) => node.next_heartbeat = None,
+            None => {}
+        }
+        for event in &ready.events {
+            self.tell(event);
+        }
+        for (token, refusal) in ready.refusals {
+            let words = match refusal {
+                Refusal::Redirect { leader } => format!("redirect {leader}"),
+                Refusal::NoLeader => "no leader".to_string(),
+                Refusal::Busy => "busy".to_string(),
+                Refusal::Unknown { id } => format!("unknown, {id} may still be committed"),
+            };
+            self.answer(id, token, &words);
+        }
+        for Committed { entry, token } in ready.committed {
+            let words = match self.node(id).store.apply(&entry) {
+                Applied::Ok(place) => format!("ok {place}"),
+                Applied::Repeated(place) => format!("ok {place} (its first place; not appended again)"),
+                Applied::Noop => "no-op".to_string(),
+                Applied::Gap { expected } => format!("session-gap, expected {expected}"),
+                Applied::Expired => "session-expired".to_string(),
+                Applied::Forgotten => "session-forgotten".to_string(),
+            };
+            if let Some(token) = token {
+                self.answer(id, token, &words);
+            }
+        }
+        for (to, message) in ready.messages {
+            self.post(id, to, &message);
+        }
+        if ready.batch > 0 {
+            let node = self.node(id);
+            node.inbox.insert(0, Input::Persisted { batch: ready.batch });
+        }
+        self.turn(id);
+    }
+
+    fn answer(&mut self, id: NodeId, token: Token, words: &str) {
+        if let Some(request) = self.requests.remove(&token)
+            && self.showing.is_none()
+        {
+            self.say(format!("{id} answers {request}: {words}"));
+        }
+    }
+
+    fn tell(&mut self, event: &Event) {
+        let line = event.to_string();
+        // TIME NODE TERM ROLE TOPIC text: the first goes, the next four lose their alignment.
+        let mut words = Vec::new();
+        let mut rest = line.as_str();
+        for _ in 0..5 {
+            let (word, behind) = rest.trim_start().split_once(' ').unwrap_or((rest.trim_start(), ""));
+            words.push(word);
+            rest = behind;
+        }
+        let hidden = self.showing.as_ref().is_some_and(|(_, topics)| !topics.iter().any(|topic| topic == words[4]));
+        if !hidden {
+            self.say(format!("{} {}", words[1..].join(" "), rest.trim_start()));
+        }
+    }
+
+    // ---- messages ------------------------------------------------------------------------------
+
+    fn post(&mut self, from: NodeId, to: NodeId, message: &raft_lab::raft::message::Message) {
+        let mut line = String::new();
+        peer::encode(message, &mut line);
+        let disk = self.node(from).config.disk;
+        self.under_way.push(Parcel { link: (from, to), disk, line, number: self.next_number });
+        self.next_number += 1;
+    }
+
+    /// A message that nobody sent.
+    pub fn inject(&mut self, link: Link, line: &str) {
+        let disk = self.node(link.0).config.disk;
+        self.arrive(Parcel { link, disk, line: line.to_string(), number: 0 });
+    }
+
+    fn arrive(&mut self, parcel: Parcel) {
+        let (from, to) = parcel.link;
+        let down = self.raft(to).is_none();
+        if down || self.cut.contains(&parcel.link) {
+            if self.showing.is_none() {
+                let why = if down { format!("{to} is down") } else { "no way".to_string() };
+                self.say(format!("lost {from} -> {to}: {} ({why})", shortened(&parcel.line)));
+            }
+            return;
+        }
+        if self.showing.is_none() {
+            self.say(format!("{from} -> {to}: {}", shortened(&parcel.line)));
+        }
+        let message = peer::decode(&parcel.line).unwrap_or_else(|wrong| panic!("{}: {wrong}", parcel.line));
+        let before = std::mem::replace(&mut self.indented, true);
+        self.input(to, vec![Input::Message { from, disk: parcel.disk, message }]);
+        self.indented = before;
+    }
+
+    /// Delivers everything, and what it causes, until nothing is under way.
+    pub fn deliver_all(&mut self) {
+        for _ in 0..MAX_DELIVERIES {
+            let next = self.under_way.iter().position(|parcel| !self.slow.contains(&parcel.link));
+            let Some(next) = next else { return };
+            let parcel = self.under_way.remove(next);
+            self.arrive(parcel);
+        }
+        panic!("still not quiet after {MAX_DELIVERIES} messages");
+    }
+
+    fn take(&mut self, links: &[Link]) -> Vec<Parcel> {
+        let (taken, left) = std::mem::take(&mut self.under_way).into_iter().partition(|p| links.contains(&p.link));
+        self.under_way = left;
+        taken
+    }
+
+    /// Delivers what is under way on these links now, and not what it causes. At most `count`.
+    pub fn deliver(&mut self, links: &[Link], count: usize) {
+        let mut parcels = self.take(links);
+        let rest = parcels.split_off(count.min(parcels.len()));
+        self.under_way.splice(0..0, rest);
+        assert!(!parcels.is_empty(), "nothing is under way there");
+        for parcel in parcels {
+            self.arrive(parcel);
+        }
+    }
+
+    pub fn drop_messages(&mut self, links: &[Link]) {
+        for parcel in self.take(links) {
+            let (from, to) = parcel.link;
+            self.say(format!("dropped {from} -> {to}: {}", shortened(&parcel.line)));
+        }
+    }
+
+    pub fn duplicate(&mut self, links: &[Link]) {
+        let copies: Vec<Parcel> = self.under_way.iter().filter(|p| links.contains(&p.link)).cloned().collect();
+        self.under_way.extend(copies);
+    }
+
+    pub fn reverse(&mut self, links: &[Link]) {
+        let mut parcels = self.take(links);
+        parcels.reverse();
+        self.under_way.extend(parcels);
+    }
+
+    /// Sets what is under way on these links aside.
+    pub fn delay(&mut self, links: &[Link]) {
+        let parcels = self.take(links);
+        assert!(!parcels.is_empty(), "nothing is under way there");
+        self.late.extend(parcels);
+    }
+
+    /// What was set aside arrives now.
+    pub fn deliver_late(&mut self, links: &[Link]) {
+        let (taken, left) = std::mem::take(&mut self.late).into_iter().partition(|p| links.contains(&p.link));
+        self.late = left;
+        let taken: Vec<Parcel> = taken;
+        assert!(!taken.is_empty(), "nothing was set aside there");
+        for parcel in taken {
+            self.arrive(parcel);
+        }
+    }
+
+    pub fn slow(&mut self, links: &[Link], slow: bool) {
+        match slow {
+            true => self.slow.extend(links),
+            false => self.slow.retain(|link| !links.contains(link)),
+        }
+    }
+
+    pub fn cut(&mut self, links: &[Link]) {
+        self.cut.extend(links);
+    }
+
+    pub fn heal(&mut self, links: Option<&[Link]>) {
+        match links {
+            Some(links) => self.cut.retain(|link| !links.contains(link)),
+            None => self.cut.clear(),
+        }
+    }
+
+    /// A connection breaks: what is under way on it is gone.
+    pub fn lose(&mut self, link: Link) {
+        self.take(&[link]);
+        let lost = Input::PeerLost { peer: link.1, detail: "connection reset".to_string() };
+        self.input(link.0, vec![lost]);
+    }
+
+    pub fn connect(&mut self, link: Link) {
+        let connected = Input::PeerConnected { peer: link.1, detail: format!("{}:1234", link.1) };
+        self.input(link.0, vec![connected]);
+    }
+
+    // ---- clients -------------------------------------------------------------------------------
+
+    pub fn append(&mut self, id: NodeId, requests: Vec<(String, Command)>) {
+        let mut inputs = Vec::new();
+        for (name, command) in requests {
+            let token = self.next_number;
+            self.next_number += 1;
+            self.requests.insert(token, name);
+            inputs.push(Input::Propose { token, command });
+        }
+        self.input(id, inputs);
+    }
+
+    /// A session as a node makes it: born at what it has applied.
+    pub fn session(&mut self, id: NodeId, nonce: u64) -> ClientId {
+        ClientId { born: self.node(id).store.last_applied(), nonce }
+    }
+
+    // ---- disks and crashes ---------------------------------------------------------------------
+
+    pub fn hold_disk(&mut self, id: NodeId) {
+        self.node(id).disk_held = true;
+    }
+
+    /// The sync that is under way ends well; with `free` all later ones will not be held any more.
+    pub fn sync(&mut self, id: NodeId, free: bool) {
+        let node = self.node(id);
+        node.disk_held = !free;
+        match node.held.take() {
+            Some(ready) => self.finish(id, ready),
+            None => assert!(free, "{id} has nothing to sync"),
+        }
+    }
+
+    /// A crash; of a batch that is written and not synced the first `kept` records survive.
+    pub fn crash(&mut self, id: NodeId, kept: usize) {
+        let node = self.node(id);
+        assert!(node.raft.take().is_some(), "{id} is down already");
+        for record in node.held.take().into_iter().flat_map(|ready| ready.records).take(kept) {
+            node.synced.apply(record).unwrap_or_else(|wrong| panic!("{id}: {wrong}"));
+        }
+        node.disk_held = false;
+        node.inbox.clear();
+        node.next_heartbeat = None;
+    }
+
+    pub fn restart(&mut self, id: NodeId) {
+        self.start(id);
+        self.meet(id);
+    }
+
+    /// The node and whom it can reach open connections, and their hellos name their disks.
+    fn meet(&mut self, id: NodeId) {
+        for peer in self.ids() {
+            let apart = self.cut.contains(&(id, peer)) || self.cut.contains(&(peer, id));
+            if peer == id || apart || self.raft(peer).is_none() {
+                continue;
+            }
+            for (one, other) in [(id, peer), (peer, id)] {
+                let disk = self.node(other).config.disk;
+                self.input(one, vec![Input::Met { peer: other, disk }]);
+            }
+        }
+    }
+
+    /// The data directory is lost; the node is down.
+    pub fn wipe(&mut self, id: NodeId) {
+        self.wiped += 1;
+        let disk = DiskId(0x100 * self.wiped + id.0);
+        let node = self.node(id);
+        assert!(node.raft.is_none(), "crash {id} first");
+        node.synced = Persistent::default();
+        node.config.disk = disk;
+    }
+
+    // ---- time that runs by itself --------------------------------------------------------------
+
+    /// Lets all timers run for `time`; messages take none. Shows events of these topics only.
+    pub fn run(&mut self, time: Duration, topics: Vec<String>) {
+        let end = self.now + time;
+        self.showing = Some((self.now, topics));
+        self.deliver_all();
+        loop {
+            let due = self.nodes.iter().filter(|(_, node)| node.raft.is_some()).flat_map(|(id, node)| {
+                let heartbeat = node.next_heartbeat.map(|at| (at, *id, Input::HeartbeatDue));
+                heartbeat.into_iter().chain([(node.election_deadline, *id, Input::ElectionTimeout)])
+            });
+            let Some((at, id, input)) = due.min_by_key(|(at, id, _)| (*at, *id)) else { break };
+            if at > end {
+                break;
+            }
+            self.now = self.now.max(at);
+            let now = self.now;
+            let node = self.node(id);
+            match input {
+                Input::HeartbeatDue => node.next_heartbeat = Some(now + node.config.heartbeat_interval),
+                _ => node.election_deadline = Duration::MAX,
+            }
+            self.input(id, vec![input]);
+            self.deliver_all();
+        }
+        self.now = end;
+        self.showing = None;
+    }
+
+    // ---- looking -------------------------------------------------------------------------------
+
+    pub fn show_status(&mut self, id: NodeId) {
+        let Some(raft) = self.raft(id) else { return self.say(format!("{id} is down")) };
+        let status = raft.status();
+        let leader = match (status.role, status.leader) {
+            (Role::Follower, Some(leader)) => format!(" of {leader}"),
+            _ => String::new(),
+        };
+        let (role, term, last, commit) = (status.role, status.current_term, status.last, status.commit_index);
+        self.say(format!("{id} t{term} {role}{leader}, log through {last}, committed through {commit}"));
+    }
+
+    pub fn show_log(&mut self, id: NodeId) {
+        let node = self.node(id);
+        let (entries, what) = match &node.raft {
+            Some(raft) => {
+                let log = raft.log();
+                let durable = log.durable();
+                let what = format!("committed through {}, on disk through {durable}", raft.commit_index());
+                (log.range(1, log.last().index).to_vec(), what)
+            }
+            None => (node.synced.entries.clone(), "down".to_string()),
+        };
+        let words = if entries.is_empty() { "empty".to_string() } else { entries_text(&entries) };
+        self.say(format!("{id}: {words} ({what})"));
+    }
+
+    /// Term and vote on the disk.
+    pub fn show_disk(&mut self, id: NodeId) {
+        let synced = &self.node(id).synced;
+        let voted_for = synced.voted_for.map_or("nobody".to_string(), |node| node.to_string());
+        let last = synced.entries.last().map_or(EntryId::ZERO, |entry| entry.id);
+        let line = format!("{id} has on disk: t{}, vote for {voted_for}, log through {last}", synced.current_term);
+        self.say(line);
+    }
+
+    pub fn show_count(&mut self, links: &[Link]) {
+        let parcels: Vec<&Parcel> = self.under_way.iter().filter(|parcel| links.contains(&parcel.link)).collect();
+        let bytes: usize = parcels.iter().map(|parcel| parcel.line.len()).sum();
+        let line = format!("{} under way, {} KiB", parcels.len(), bytes / 1024);
+        self.say(line);
+    }
+
+    /// The strings of the state machine.
+    pub fn show_list(&mut self, id: NodeId) {
+        let page = self.node(id).store.strings_from(1, 100_000, usize::MAX);
+        let strings: Vec<String> = match page.strings.as_slice() {
+            all if all.len() <= 12 => all.iter().map(|(id, text)| format!("{id} {text:?}")).collect(),
+            all => vec![format!("{} strings", all.len())],
+        };
+        self.say(format!("{id} lists: {}", strings.join(", ")));
+    }
+}
+
+/// A long line as it begins, and its length.
+fn shortened(line: &str) -> String {
+    if line.len() <= 160 {
+        return line.to_string();
+    }
+    let start: String = line.chars().take(120).collect();
+    format!("{start}… ({} bytes)", line.len())
+}
+
+fn record_text(record: &Record) -> String {
+    match record {
+        Record::Vote { term, voted_for: Some(node) } => format!("t{term} with the vote for {node}"),
+        Record::Vote { term, voted_for: None } => format!("t{term} without a vote"),
+        Record::Entry(entry) => entries_text(std::slice::from_ref(entry)),
+        Record::Truncate { from } => format!("cut from {from}"),
+        Record::Peer { node, disk } => format!("{node} has disk {disk}"),
+    }
+}
+
+/// All entries, or for long logs where each term begins and ends.
+fn entries_text(entries: &[Entry]) -> String {
+    let one = |entry: &Entry| match &entry.command {
+        Command::Noop => format!("{} no-op", entry.id),
+        Command::Append { text, .. } => format!("{} {text:?}", entry.id),
+    };
+    if entries.len() <= 12 {
+        return entries.iter().map(one).collect::<Vec<_>>().join(", ");
+    }
+    let terms = entries.chunk_by(|a, b| a.id.term == b.id.term);
+    let span = |chunk: &[Entry]| format!("{}..{}", chunk[0].id, chunk[chunk.len() - 1].id);
+    terms.map(span).collect::<Vec<_>>().join(", ")
+}
