@@ -58,7 +58,7 @@ impl Chronicle {
 impl Line {
     fn text(&self) -> String {
         match self {
-            Line::Told(event) => format!("{event:?}"),
+            Line::Told(event) => event.to_string(),
             Line::Note(at, text) => format!("{:>4}.{:06} s -- {text}", at / 1_000_000, at % 1_000_000),
         }
     }

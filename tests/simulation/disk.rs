@@ -1,7 +1,7 @@
 //! A simulated disk: the bytes of a real write-ahead log, of which only a part is safe.
 
-use super::standin::Identity;
-use super::standin::wal;
+use crate::disk::Identity;
+use crate::disk::wal;
 use crate::raft::types::{DiskId, Entry, Index, NodeId, Persistent, Record};
 use crate::text::random::Random;
 

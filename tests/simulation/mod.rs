@@ -27,5 +27,4 @@ mod network;
 mod node;
 mod profile;
 mod run;
-mod standin;
 mod world;
