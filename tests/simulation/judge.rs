@@ -76,6 +76,10 @@ impl Judge {
         self.wiped = Some((node, lost));
     }
 
+    pub fn leaders(&self) -> usize {
+        self.leaders.len()
+    }
+
     fn is_wiped(&self, node: NodeId) -> bool {
         self.wiped.as_ref().is_some_and(|(wiped, _)| *wiped == node)
     }

@@ -85,9 +85,13 @@ impl SimNode {
         self.raft.is_some()
     }
 
+    pub fn is_full(&self) -> bool {
+        self.inbox.len() >= MAX_INBOX
+    }
+
     /// Puts an input into the inbox, if there is a process and room; else it is lost.
     pub fn take(&mut self, input: Input) -> bool {
-        let taken = self.is_up() && self.inbox.len() < MAX_INBOX;
+        let taken = self.is_up() && !self.is_full();
         if taken {
             self.inbox.push(input);
         }
@@ -313,7 +317,7 @@ impl World {
         let length = self.profile.fault_length;
         let after = between(&mut self.random, (MS, length * 2));
         self.push(after, Happening::Restarts { node: n });
-        self.dial_around(n);
+        self.dial_all();
     }
 
     /// A new process on what the old one left on disk.
@@ -339,7 +343,7 @@ impl World {
         node.applied = 0;
         node.connections.fill(None);
         self.release(n, ready)?;
-        self.dial_around(n);
+        self.dial_all();
         Ok(())
     }
 

@@ -121,10 +121,10 @@ impl Profile {
             fault_length: pick(random, &[10 * MS, 40 * MS, 150 * MS, 400 * MS]),
             skew: pick(random, &[0, 0, 50, 300]),
             connections: random.below(3) > 0,
-            clients: 1 + random.below(4) as usize,
+            clients: 1 + random.below(3) as usize,
             window: pick(random, &[1, 2, 4, 12]),
             patience: pick(random, &[10 * MS, 40 * MS, 150 * MS]),
-            think: pick(random, &[MS, 3 * MS, 10 * MS, 30 * MS]),
+            think: pick(random, &[3 * MS, 10 * MS, 30 * MS, 100 * MS]),
         }
     }
 

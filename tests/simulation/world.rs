@@ -74,6 +74,23 @@ pub enum Happening {
     },
 }
 
+impl Happening {
+    fn kind(&self) -> usize {
+        match self {
+            Happening::Arrives { .. } => 0,
+            Happening::Wakes { .. } => 1,
+            Happening::Synced { .. } => 2,
+            Happening::Dials { .. } => 3,
+            Happening::Restarts { .. } => 4,
+            Happening::Fault => 5,
+            Happening::Heals => 6,
+            Happening::ClientWakes { .. } => 7,
+            Happening::Request { .. } => 8,
+            Happening::Answered { .. } => 9,
+        }
+    }
+}
+
 struct Scheduled {
     at: Micros,
     /// The order of what happens at the same time: as it was put in.
@@ -108,6 +125,8 @@ pub struct World {
     pub mutant: Option<Mutant>,
     pub now: Micros,
     pub steps: u64,
+    /// How often each kind of thing has happened.
+    pub counts: [u64; 10],
     /// Steps since the time has moved.
     standstill: u64,
     queue: BinaryHeap<Scheduled>,
@@ -140,6 +159,7 @@ impl World {
             mutant,
             now: 0,
             steps: 0,
+            counts: [0; 10],
             standstill: 0,
             queue: BinaryHeap::new(),
             sequence: 0,
@@ -169,6 +189,7 @@ impl World {
             return fail("time passes", format!("{MAX_STANDSTILL} steps at the same moment"));
         }
         self.now = next.at;
+        self.counts[next.happening.kind()] += 1;
         match next.happening {
             Happening::Arrives { to, packet } => self.arrives(to, packet),
             Happening::Wakes { node, life } => self.wakes(node, life),
@@ -238,33 +259,44 @@ impl World {
 
     /// Connections come and go with the nodes and with the cuts between them.
     pub fn dial_all(&mut self) {
-        for node in 0..self.nodes.len() {
-            self.dial_around(node);
-        }
-    }
-
-    /// After whatever has changed at a node, both ends of each connection look again.
-    pub fn dial_around(&mut self, node: usize) {
         if !self.profile.connections {
             return;
         }
-        for peer in (0..self.nodes.len()).filter(|peer| *peer != node) {
-            let (there, back) = (delay(&self.profile, &mut self.random), delay(&self.profile, &mut self.random));
-            self.push(there, Happening::Dials { node, peer });
-            self.push(back, Happening::Dials { node: peer, peer: node });
+        for node in 0..self.nodes.len() {
+            for peer in (0..self.nodes.len()).filter(|peer| *peer != node) {
+                // Who knows already need not look; whatever changes later looks again.
+                if self.nodes[node].connections[peer] != self.connection(node, peer) {
+                    let after = delay(&self.profile, &mut self.random);
+                    self.push(after, Happening::Dials { node, peer });
+                }
+            }
         }
     }
 
-    fn dials(&mut self, node: usize, peer: usize) -> Checked {
+    /// The life of the peer, if the node can reach it.
+    fn connection(&self, node: usize, peer: usize) -> Option<u64> {
         let (near, far) = (self.nodes[node].id, self.nodes[peer].id);
         let reachable = self.nodes[peer].is_up() && !self.network.is_cut(near, far) && !self.network.is_cut(far, near);
-        let life = reachable.then_some(self.nodes[peer].life);
+        reachable.then_some(self.nodes[peer].life)
+    }
+
+    fn dials(&mut self, node: usize, peer: usize) -> Checked {
+        if self.nodes[node].is_up() && self.nodes[node].is_full() {
+            // Of all inputs these alone are never lost: a real sender waits until there is room.
+            self.push(MS, Happening::Dials { node, peer });
+            return Ok(());
+        }
+        let life = self.connection(node, peer);
+        let far = self.nodes[peer].id;
         let connected = std::mem::replace(&mut self.nodes[node].connections[peer], life);
         if !self.nodes[node].is_up() || connected == life {
             return Ok(());
         }
         if connected.is_some() {
             self.input(node, Input::PeerLost { peer: far, detail: "simulated".to_owned() })?;
+        }
+        if life.is_some() {
+            self.input(node, Input::Met { peer: far, disk: self.disks[peer].id })?;
         }
         let input = match life {
             Some(_) => Input::PeerConnected { peer: far, detail: "simulated".to_owned() },
