@@ -156,8 +156,10 @@ impl Clients {
         }
         for _ in 0..=random.below(self.window as u64) {
             let client = &mut self.clients[at];
+            // The store keeps a session's last answers only, so it must not run far ahead.
+            let oldest = client.ops.front().and_then(|op| op.session).map_or(client.next_seq, |oldest| oldest.seq);
             if let Some(id) = client.session
-                && client.ops.len() < self.window
+                && client.next_seq < oldest + self.window as u64
             {
                 let session = Session { client: id, seq: client.next_seq };
                 client.next_seq += 1;
@@ -198,6 +200,8 @@ impl Clients {
                 self.retry(at, None);
                 Ok(())
             }
+            // A copy of a request that was answered long ago.
+            Answer::Applied(Applied::Forgotten) if self.acknowledged.contains_key(&text) => Ok(()),
             Answer::Applied(other) => fail("session answers", format!("{text:?} is answered {other:?}")),
             Answer::Refused(refusal) => {
                 self.refused(at, &text, refusal);
@@ -244,7 +248,9 @@ impl Clients {
             let why = format!("{text:?} was asked after {} was answered, and stands at {id}", op.floor);
             return fail("linearizable", why);
         }
-        client.waits_since = self.now;
+        if place == 0 {
+            client.waits_since = self.now;
+        }
         self.highest = self.highest.max(id.index);
         Ok(())
     }

@@ -43,7 +43,7 @@ pub struct SimNode {
     store: Store,
     pub applied: Index,
     clock: Clock,
-    inbox: Vec<Input>,
+    pub inbox: Vec<Input>,
     /// What may happen only once the disk has synced.
     awaiting: Option<Ready>,
     pub paused_until: Micros,
@@ -85,13 +85,9 @@ impl SimNode {
         self.raft.is_some()
     }
 
-    pub fn is_full(&self) -> bool {
-        self.inbox.len() >= MAX_INBOX
-    }
-
     /// Puts an input into the inbox, if there is a process and room; else it is lost.
     pub fn take(&mut self, input: Input) -> bool {
-        let taken = self.is_up() && !self.is_full();
+        let taken = self.is_up() && self.inbox.len() < MAX_INBOX;
         if taken {
             self.inbox.push(input);
         }

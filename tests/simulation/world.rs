@@ -281,28 +281,21 @@ impl World {
     }
 
     fn dials(&mut self, node: usize, peer: usize) -> Checked {
-        if self.nodes[node].is_up() && self.nodes[node].is_full() {
-            // Of all inputs these alone are never lost: a real sender waits until there is room.
-            self.push(MS, Happening::Dials { node, peer });
-            return Ok(());
-        }
         let life = self.connection(node, peer);
-        let far = self.nodes[peer].id;
+        let (id, disk) = (self.nodes[peer].id, self.disks[peer].id);
         let connected = std::mem::replace(&mut self.nodes[node].connections[peer], life);
         if !self.nodes[node].is_up() || connected == life {
             return Ok(());
         }
-        if connected.is_some() {
-            self.input(node, Input::PeerLost { peer: far, detail: "simulated".to_owned() })?;
-        }
-        if life.is_some() {
-            self.input(node, Input::Met { peer: far, disk: self.disks[peer].id })?;
-        }
-        let input = match life {
-            Some(_) => Input::PeerConnected { peer: far, detail: "simulated".to_owned() },
-            None => Input::PeerOffline { peer: far, detail: "simulated".to_owned() },
+        let detail = || "simulated".to_owned();
+        let lost = connected.is_some().then(|| Input::PeerLost { peer: id, detail: detail() });
+        let now = match life {
+            Some(_) => vec![Input::Met { peer: id, disk }, Input::PeerConnected { peer: id, detail: detail() }],
+            None => vec![Input::PeerOffline { peer: id, detail: detail() }],
         };
-        self.input(node, input)
+        // Of all inputs these alone are never lost: a real sender waits until there is room.
+        self.nodes[node].inbox.extend(lost.into_iter().chain(now));
+        self.attend(node)
     }
 
     fn client_wakes(&mut self, client: usize) {
