@@ -17,7 +17,8 @@ enum Line {
 
 /// The last lines; all of them go to standard output if `aloud`.
 pub struct Chronicle {
-    aloud: bool,
+    /// Is somebody reading along? Then even what clients say is told.
+    pub aloud: bool,
     lines: VecDeque<Line>,
 }
 

@@ -128,11 +128,13 @@ impl Clients {
         self.now = now;
         let nodes = self.nodes as u64;
         let client = &mut self.clients[at];
-        if !client.ops.is_empty() && now > client.waits_since + profile.patience {
+        // What was refused is sent again anyway, and the refusal may have named the leader.
+        let waits = client.ops.front().is_some_and(|op| !op.due);
+        if waits && now > client.waits_since + profile.patience {
             client.waits_since = now;
             client.target = random.below(nodes) as usize;
             if client.plain {
-                client.ops.retain(|op| op.due);
+                client.ops.clear();
             }
             client.ops.iter_mut().for_each(|op| op.due = true);
         }
@@ -220,7 +222,9 @@ impl Clients {
         }
         let target = match refusal {
             Refusal::Redirect { leader } => leader.0 as usize - 1,
-            Refusal::NoLeader | Refusal::Busy | Refusal::Unknown { .. } => (client.target + 1) % nodes,
+            // Once for all that were refused together.
+            _ if client.ops.front().is_some_and(|op| op.text == *text) => (client.target + 1) % nodes,
+            _ => client.target,
         };
         if client.ops.iter().any(|op| op.text == *text) {
             self.retry(at, Some(target));

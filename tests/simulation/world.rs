@@ -16,7 +16,7 @@ use crate::text::random::Random;
 use crate::wire::{self, peer};
 
 use super::chronicle::Chronicle;
-use super::clients::{Answer, Clients};
+use super::clients::{Answer, Clients, Request};
 use super::disk::SimDisk;
 use super::judge::{Checked, Judge, fail};
 use super::network::{Network, delay};
@@ -212,7 +212,12 @@ impl World {
                 let command = if lost { without_session(command) } else { command };
                 self.input(node, Input::Propose { token, command })
             }
-            Happening::Answered { token, answer } => self.clients.heard(token, answer, &self.judge),
+            Happening::Answered { token, answer } => {
+                if self.chronicle.aloud {
+                    self.note(format!("request {token} is answered {answer:?}"));
+                }
+                self.clients.heard(token, answer, &self.judge)
+            }
         }
     }
 
@@ -302,10 +307,11 @@ impl World {
         let applied = pick_applied(self);
         let now = self.now;
         for request in self.clients.wakes(client, now, applied, &self.profile, &mut self.random) {
-            self.push(
-                request.after,
-                Happening::Request { node: request.node, token: request.token, command: request.command },
-            );
+            let Request { after, node, token, command } = request;
+            if self.chronicle.aloud {
+                self.note(format!("client {client} asks node_{} as request {token}: {command:?}", node + 1));
+            }
+            self.push(after, Happening::Request { node, token, command });
         }
         let think = self.profile.think;
         let after = between(&mut self.random, (think / 2, think * 2));
