@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod disk;
 pub mod node;
+pub mod paint;
 pub mod raft;
 pub mod settings;
 pub mod store;

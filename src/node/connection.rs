@@ -107,6 +107,7 @@ fn greet(node: &Shared, mut stream: &TcpStream, line: &str) -> Result<Hello, (Er
 fn peer(node: &Shared, stream: &Arc<TcpStream>, reader: &mut LineReader<Patient>, hello: &Hello) {
     let Some(link) = node.links.get(&hello.node) else { return };
     link.peer_connected(stream);
+    node.inbox.push(Item::Input(Input::Met { peer: hello.node, disk: hello.disk }), 0);
     let wrong = loop {
         let line = match reader.read() {
             Ok(Line::Complete(line)) => line,
@@ -195,10 +196,10 @@ fn own(line: Result<Line<'_>, LineError>) -> Got {
 }
 
 /// What becomes of the connection behind a batch of requests.
-#[derive(PartialEq, Eq)]
 enum After {
     GoOn,
-    AnswerFirst,
+    /// Answer what was submitted, then go on with this.
+    AnswerFirst(Option<Got>),
     Close,
     Watch,
 }
@@ -221,63 +222,68 @@ impl<'a> Client<'a> {
         loop {
             let mut batch: Vec<Option<Reply>> = Vec::new();
             let mut after = self.submit(first, &mut batch);
-            while after == After::GoOn && batch.len() < PIPELINED_REQUESTS && reader.has_line() {
+            while matches!(after, After::GoOn) && batch.len() < PIPELINED_REQUESTS && reader.has_line() {
                 after = self.submit(own(reader.read()), &mut batch);
             }
             if self.answer(batch).is_err() {
                 return;
             }
-            match after {
-                After::GoOn | After::AnswerFirst => first = own(reader.read()),
+            first = match after {
+                After::AnswerFirst(Some(held)) => held,
+                After::GoOn | After::AnswerFirst(None) => own(reader.read()),
                 After::Close => return linger(self.stream),
                 After::Watch => return self.watch(),
-            }
+            };
         }
     }
 
     /// Hands one request to the loop, or answers it here; its reply will be at its place of the batch.
     fn submit(&self, got: Got, batch: &mut Vec<Option<Reply>>) -> After {
-        let (line, after) = match got {
-            Got::Line(line) => (line, After::GoOn),
-            Got::Last(line) => (line, After::Close),
+        let (line, last) = match &got {
+            Got::Line(line) => (line, false),
+            Got::Last(line) => (line, true),
             Got::End => return After::Close,
             Got::Wrong(LineError::Io(failed)) => {
-                let late = matches!(failed.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-                if late {
+                if matches!(failed.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
                     let text = format!("a line must be complete within {} s", LINE_TIMEOUT.as_secs());
-                    self.wrong(error(ErrorCode::BadRequest, &text), &text, batch);
+                    return self.wrong(error(ErrorCode::BadRequest, &text), batch);
                 }
                 return After::Close;
             }
-            Got::Wrong(wrong) => {
-                let text = wrong.to_string();
-                self.wrong(error(ErrorCode::BadRequest, &text), &text, batch);
-                return After::Close;
-            }
+            Got::Wrong(wrong) => return self.wrong(error(ErrorCode::BadRequest, &wrong.to_string()), batch),
         };
-        match Request::decode(&line) {
-            Ok(Request::Watch) => After::Watch,
-            Ok(request) => {
-                // A page of the log is large: the next request waits until it is written.
-                let page = matches!(request, Request::Log { .. });
-                let after = if page && after == After::GoOn { After::AnswerFirst } else { after };
-                let reply = ReplyTo { place: batch.len(), to: self.replies.0.clone() };
-                batch.push(None);
-                if !self.node.inbox.push(Item::Request { request, reply }, line.len()) {
-                    return After::Close;
-                }
-                after
-            }
-            Err(wrong) => {
-                self.wrong(Answer::refusing(&line, &wrong), &wrong.to_string(), batch);
-                After::Close
-            }
+        let request = match Request::decode(line) {
+            Ok(request) => request,
+            Err(wrong) => return self.wrong(Answer::refusing(line, &wrong), batch),
+        };
+        // A question is about what the appends before it have done, and a page of the log is large:
+        // both reasons to have it alone in its batch.
+        let question = !matches!(request, Request::Append { .. });
+        if question && !batch.is_empty() {
+            return After::AnswerFirst(Some(got));
+        }
+        if request == Request::Watch {
+            return After::Watch;
+        }
+        let reply = ReplyTo { place: batch.len(), to: self.replies.0.clone() };
+        let weight = line.len();
+        batch.push(None);
+        if !self.node.inbox.push(Item::Request { request, reply }, weight) {
+            return After::Close;
+        }
+        match (last, question) {
+            (true, _) => After::Close,
+            (false, true) => After::AnswerFirst(None),
+            (false, false) => After::GoOn,
         }
     }
 
-    fn wrong(&self, answer: Answer, text: &str, batch: &mut Vec<Option<Reply>>) {
-        note(self.node, format!("{} sent what is no request: {text}; closed", self.from));
+    fn wrong(&self, answer: Answer, batch: &mut Vec<Option<Reply>>) -> After {
+        if let Answer::Error { text, .. } = &answer {
+            note(self.node, format!("{} sent what is no request: {text}; closed", self.from));
+        }
         batch.push(Some(Reply::Answer(answer)));
+        After::Close
     }
 
     /// Waits for all replies and writes them in the order of the requests.

@@ -19,7 +19,7 @@ use super::queue::Queue;
 use super::raft_loop::{Inbox, Item};
 use crate::raft::message::{Body, Message};
 use crate::raft::ready::Input;
-use crate::raft::types::NodeId;
+use crate::raft::types::{DiskId, NodeId};
 use crate::text::random::Random;
 use crate::text::shorten;
 use crate::wire::MAX_LINE_BYTES;
@@ -141,11 +141,12 @@ impl Sender {
         let (mut failures, mut connection) = (0u32, 0u64);
         loop {
             match self.connect() {
-                Ok((stream, detail)) => {
+                Ok((stream, detail, disk)) => {
                     let made = Instant::now();
                     connection += 1;
                     // What was meant for the connection before is out of date.
                     self.link.outbox.discard(|item| matches!(item, Outgoing::Message(_)));
+                    self.tell(Input::Met { peer: self.peer, disk });
                     self.tell(Input::PeerConnected { peer: self.peer, detail });
                     let why = self.serve(&Arc::new(stream), connection);
                     self.tell(Input::PeerLost { peer: self.peer, detail: why });
@@ -181,7 +182,7 @@ impl Sender {
 
     /// Connects to the first of the name's addresses that answers as it should. The name is resolved
     /// anew each time: a container that starts again may have another address.
-    fn connect(&self) -> Result<(TcpStream, String), String> {
+    fn connect(&self) -> Result<(TcpStream, String, DiskId), String> {
         let addresses = self.address.to_socket_addrs().map_err(|error| format!("{}: {error}", self.address))?;
         let mut why = format!("{}: the name has no address", self.address);
         for address in addresses {
@@ -193,14 +194,15 @@ impl Sender {
                 }
             };
             match self.greet(&stream) {
-                Ok(()) => return Ok((stream, address.to_string())),
+                Ok(disk) => return Ok((stream, address.to_string(), disk)),
                 Err(wrong) => why = format!("{address}: {wrong}"),
             }
         }
         Err(why)
     }
 
-    fn greet(&self, stream: &TcpStream) -> Result<(), String> {
+    /// Exchanges hellos; the peer's names its disk.
+    fn greet(&self, stream: &TcpStream) -> Result<DiskId, String> {
         let prepare = || -> io::Result<()> {
             stream.set_nodelay(true)?;
             stream.set_write_timeout(Some(PEER_WRITE_TIMEOUT))?;
@@ -221,7 +223,8 @@ impl Sender {
         if hello.node != self.peer || hello.size != self.own.size {
             return Err(format!("answered as {} of {}", hello.node, hello.size));
         }
-        stream.set_read_timeout(None).map_err(|error| error.to_string())
+        stream.set_read_timeout(None).map_err(|error| error.to_string())?;
+        Ok(hello.disk)
     }
 
     /// Sends until the connection ends, and says why it did.

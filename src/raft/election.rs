@@ -184,6 +184,13 @@ impl Raft {
         (last < mine).then(|| format!("its log ends at {last}, mine at {mine}"))
     }
 
+    /// A pre-vote was refused. Who refused may hear the leader no longer in a moment, or has told the
+    /// newer term that the next round needs: ask again within a heartbeat, not a whole timeout later.
+    pub(super) fn ask_again_soon(&mut self) {
+        let max = self.config.heartbeat_interval;
+        self.ready.election_timer = Some(ElectionTimer { min: max / 4, max });
+    }
+
     pub(super) fn on_vote_reply(&mut self, from: NodeId, granted: bool, pre: bool) {
         let tally = match &mut self.state {
             State::PreCandidate(tally) if pre => tally,
@@ -200,9 +207,7 @@ impl Raft {
             false => Fact::Refused { pre, by: from, votes, size },
         });
         if pre && first_refusal {
-            // Who refused may hear the leader no longer in a moment: ask again within a heartbeat.
-            let max = self.config.heartbeat_interval;
-            self.ready.election_timer = Some(ElectionTimer { min: max / 4, max });
+            self.ask_again_soon();
         }
         self.count_votes();
     }

@@ -228,7 +228,12 @@ impl Raft {
         }
         // Terms are compared here and nowhere else (§5.1).
         if message.term > self.current_term {
+            let pre_vote_refused =
+                matches!((&self.state, &message.body), (State::PreCandidate(_), Body::PreVoteReply { .. }));
             self.adopt_term(message.term, format!("{from} is at t{}", message.term));
+            if pre_vote_refused {
+                self.ask_again_soon();
+            }
         }
         let stale_grant = mutant!(self, StaleGrant) && message.body == Body::RequestVoteReply { granted: true };
         if message.term < self.current_term && !stale_grant {

@@ -45,6 +45,18 @@ fn a_leader_counts_itself_once_it_is_synced() {
     assert_eq!(server.act(Input::Persisted { batch: ready.batch }).committed(), [2]);
 }
 
+/// The same rule from its other side: only entries may be overtaken. A batch that holds anything else that must not be
+/// forgotten, here the disk of a voter met for the first time, is synced before the new leader's entries leave.
+#[test]
+fn nothing_but_entries_is_overtaken() {
+    let (mut raft, _) = Raft::new(config(3, false), Persistent::default(), Duration::ZERO);
+    raft.step(Duration::ZERO, vec![Input::ElectionTimeout]);
+    let ready = raft.step(Duration::ZERO, vec![Server::message(TWO, 1, grant())]);
+    assert_eq!(raft.role(), Role::Leader);
+    assert!(ready.records.iter().any(|record| matches!(record, Record::Peer { node: TWO, .. })));
+    assert_eq!((ready.overtaking.len(), ready.messages.len()), (0, 2));
+}
+
 fn with_pre_vote() -> Config {
     config(3, true)
 }

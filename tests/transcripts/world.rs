@@ -485,7 +485,8 @@ impl World {
         let end = self.now + time;
         self.showing = Some((self.now, topics));
         self.deliver_all();
-        loop {
+        for fired in 0.. {
+            assert!(fired < MAX_DELIVERIES, "{fired} timers fired: one of them is set to no time at all");
             let due = self.nodes.iter().filter(|(_, node)| node.raft.is_some()).flat_map(|(id, node)| {
                 let heartbeat = node.next_heartbeat.map(|at| (at, *id, Input::HeartbeatDue));
                 heartbeat.into_iter().chain([(node.election_deadline, *id, Input::ElectionTimeout)])
@@ -556,6 +557,7 @@ impl World {
     pub fn show_list(&mut self, id: NodeId) {
         let page = self.node(id).store.strings_from(1, 100_000, usize::MAX);
         let strings: Vec<String> = match page.strings.as_slice() {
+            [] => vec!["nothing".to_string()],
             all if all.len() <= 12 => all.iter().map(|(id, text)| format!("{id} {text:?}")).collect(),
             all => vec![format!("{} strings", all.len())],
         };

@@ -1,0 +1,113 @@
+//! One node as a process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::SyncSender;
+use std::thread;
+
+use raft_lab::raft::types::NodeId;
+use raft_lab::wire::MAX_LINE_BYTES;
+
+use super::Happening;
+use crate::lines::Line;
+use crate::output::Failure;
+
+/// A node that runs or has run. Its standard input is held open, and it ends when that closes: so it ends with this
+/// program, even when this one is killed.
+pub struct Process {
+    node: NodeId,
+    child: Child,
+    ended: Option<ExitStatus>,
+}
+
+impl Process {
+    /// Starts a node with nothing of this program's environment. What it prints comes as [`Happening::Line`].
+    pub fn start(
+        node: NodeId,
+        program: &Path,
+        arguments: Vec<String>,
+        happenings: SyncSender<Happening>,
+    ) -> Result<Process, Failure> {
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .map_err(|error| Failure::NotDone(format!("cannot start {node} ({}): {error}", program.display())))?;
+        let errors = child.stderr.take();
+        let output = child.stdout.take();
+        thread::spawn(move || {
+            let forward_errors = happenings.clone();
+            let second = thread::spawn(move || forward(node, errors, &forward_errors));
+            forward(node, output, &happenings);
+            // Its last words on standard error come before the news of its end.
+            let _ = second.join();
+            let _ = happenings.send(Happening::Ended(node));
+        });
+        Ok(Process { node, child, ended: None })
+    }
+
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    /// It ended by itself with an error: starting it again would do the same.
+    pub fn gave_up(&self) -> bool {
+        self.ended.is_some_and(|status| status.code().is_some())
+    }
+
+    /// At once, as by `kill -9`. Its end is told by [`Happening::Ended`].
+    pub fn kill(&mut self) {
+        // The error says that it has ended already.
+        let _ = self.child.kill();
+    }
+
+    /// Takes the process away after its end, and says how it ended.
+    pub fn reap(&mut self) -> String {
+        // Closed outputs mean that it has ended or is about to; nothing else could be done with it.
+        self.kill();
+        match self.child.wait() {
+            Ok(status) => {
+                self.ended = Some(status);
+                format!("has ended ({status})")
+            }
+            Err(error) => format!("cannot be waited for: {error}"),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.is_running() {
+            self.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Sends on what a node prints, whole lines only, until it ends.
+fn forward(node: NodeId, source: Option<impl Read>, happenings: &SyncSender<Happening>) {
+    let Some(source) = source else { return };
+    let mut source = BufReader::new(source);
+    loop {
+        let mut line = Vec::new();
+        match source.by_ref().take(MAX_LINE_BYTES as u64).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        line.pop_if(|last| *last == b'\n');
+        let line = Line::read(&String::from_utf8_lossy(&line));
+        if happenings.send(Happening::Line(node, line)).is_err() {
+            return;
+        }
+    }
+}

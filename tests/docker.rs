@@ -1,0 +1,281 @@
+//! The lab's runs on the real `docker-compose` cluster, as a student makes them.
+//!
+//! `.ci/run` runs these (`cargo test --test docker -- --ignored`). The containers' names are fixed, so the tests take
+//! turns, each with fresh volumes, under a project name of their own; the timers are short ones. Waiting is
+//! always for something to happen, with a limit that only a broken cluster reaches.
+
+use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const PROJECT: &str = "raft-lab-test";
+const NODES: [&str; 3] = ["node_1", "node_2", "node_3"];
+const LIMIT: Duration = Duration::from_secs(90);
+
+static TURN: Mutex<()> = Mutex::new(());
+
+/// A fresh cluster; gone with its volumes in the end.
+struct Lab {
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// What one node says in `client status --json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Row {
+    node: String,
+    role: String,
+    term: String,
+    applied: String,
+}
+
+fn output(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
+}
+
+/// Standard output of a command that must succeed.
+fn said(command: &mut Command) -> String {
+    let output = output(command);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{command:?}\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+fn docker(arguments: &[&str]) -> String {
+    said(Command::new("docker").args(arguments))
+}
+
+/// `docker-compose` in this package's folder: version 1 where it is there, else the plugin.
+fn compose(arguments: &[&str]) -> Command {
+    static STANDALONE: OnceLock<bool> = OnceLock::new();
+    let standalone = STANDALONE.get_or_init(|| Command::new("docker-compose").arg("version").output().is_ok());
+    let mut command = Command::new(if *standalone { "docker-compose" } else { "docker" });
+    if !standalone {
+        command.arg("compose");
+    }
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["-p", PROJECT]).args(arguments);
+    command.env("ELECTION_TIMEOUT_MS", "1500-3000").env("HEARTBEAT_INTERVAL_MS", "500");
+    command
+}
+
+/// Waits until `look` finds something.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        if started.elapsed() > LIMIT {
+            let logs = output(&mut compose(&["logs", "--no-color", "--tail=60"]));
+            panic!("{what}: not within {LIMIT:?}\n{}", String::from_utf8_lossy(&logs.stdout));
+        }
+        thread::sleep(Duration::from_millis(250));
+    }
+}
+
+impl Lab {
+    fn start() -> Lab {
+        static BUILT: OnceLock<()> = OnceLock::new();
+        let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let project = "{{.Names}} {{.Label \"com.docker.compose.project\"}}";
+        for line in docker(&["ps", "-a", "--format", project]).lines() {
+            let (name, owner) = line.split_once(' ').unwrap_or((line, ""));
+            assert!(
+                owner == PROJECT || !NODES.contains(&name) && name != "client",
+                "a container {name} is there already: end that cluster first (docker-compose down)"
+            );
+        }
+        said(&mut compose(&["down", "-v"]));
+        BUILT.get_or_init(|| drop(said(&mut compose(&["build"]))));
+        let lab = Lab { _turn: turn };
+        said(&mut compose(&["up", "-d"]));
+        lab
+    }
+
+    /// A one-off client, as `docker-compose run --rm client …`.
+    fn client(&self, arguments: &[&str]) -> String {
+        said(compose(&["run", "--rm", "-T", "client"]).args(arguments))
+    }
+
+    /// The demonstration that comes with `up` has ended; its exit code.
+    fn demo_ended(&self) -> String {
+        until("the demonstration ends", || {
+            let state = docker(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "client"]);
+            state.trim().strip_prefix("exited ").map(str::to_string)
+        })
+    }
+
+    /// The rows of the nodes that answer, asked from inside `node`.
+    fn status(&self, node: &str) -> Vec<Row> {
+        let asked = output(Command::new("docker").args(["exec", node, "client", "--timeout", "3", "status", "--json"]));
+        let text = String::from_utf8_lossy(&asked.stdout).into_owned();
+        let rows = text.split('{').filter(|row| row.contains("\"up\":true"));
+        let value = |row: &str, name: &str| {
+            let (_, rest) = row.split_once(&format!("\"{name}\":")).unwrap_or_else(|| panic!("no {name} in {text}"));
+            rest.split([',', '}']).next().unwrap_or_default().trim_matches('"').to_string()
+        };
+        rows.map(|row| Row {
+            node: value(row, "node"),
+            role: value(row, "role"),
+            term: value(row, "term"),
+            applied: value(row, "last_applied"),
+        })
+        .collect()
+    }
+
+    /// Waits until these nodes are one leader and its followers, in one term and with the same list; the leader.
+    fn settled(&self, nodes: &[&str]) -> Row {
+        until(&format!("{nodes:?} have a leader and the same list"), || {
+            let rows = self.status(nodes[0]);
+            let leader = rows.iter().find(|row| row.role == "leader")?;
+            let agree = rows.iter().all(|row| {
+                (row.node == leader.node || row.role == "follower")
+                    && row.term == leader.term
+                    && row.applied == leader.applied
+            });
+            (agree && rows.len() == nodes.len()).then(|| leader.clone())
+        })
+    }
+
+    /// The list as one node has it, whatever its role.
+    fn log(&self, node: &str) -> String {
+        docker(&["exec", node, "client", "log", "--node", &node["node_".len()..]])
+    }
+
+    /// All these nodes have the same list, and each of these strings is in it once.
+    fn all_have(&self, nodes: &[&str], texts: &[&str]) {
+        self.settled(nodes);
+        let list = self.log(nodes[0]);
+        for node in nodes {
+            assert_eq!(self.log(node), list, "{node} and {} differ", nodes[0]);
+        }
+        for text in texts {
+            assert_eq!(list.matches(&format!("{text:?}")).count(), 1, "{text} is not once in\n{list}");
+        }
+    }
+
+    /// Stops a container and sees that it obeyed the signal (143) rather than being killed after 10 s (137).
+    fn stop(&self, node: &str) {
+        docker(&["container", "stop", node]);
+        assert_eq!(docker(&["inspect", "-f", "{{.State.ExitCode}}", node]).trim(), "143", "{node} ignored SIGTERM");
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let logs = output(&mut compose(&["logs", "--no-color", "--tail=40"]));
+            eprintln!("{}", String::from_utf8_lossy(&logs.stdout));
+        }
+        let _ = compose(&["down", "-v"]).output();
+    }
+}
+
+/// The others than `node`.
+fn others(node: &str) -> Vec<&'static str> {
+    NODES.into_iter().filter(|other| *other != node).collect()
+}
+
+#[test]
+#[ignore = "needs Docker: .ci/run runs it"]
+fn typical_run() {
+    let lab = Lab::start();
+    assert_eq!(lab.demo_ended(), "0");
+    let demo = docker(&["logs", "client"]);
+    assert!(demo.contains("is the leader of term") && demo.contains("\"SET 5\""), "{demo}");
+    let first_answer = demo.lines().find(|line| line.starts_with("ok ")).unwrap_or_default();
+    assert!(first_answer.starts_with("ok 2@"), "{demo}");
+    let leader = lab.settled(&NODES);
+    let logs = said(&mut compose(&["logs", "--no-color"]));
+    for topic in ["START", "STATE", "VOTE", "HEARTBEAT", "APPEND", "REPLICATED", "COMMIT"] {
+        assert!(logs.lines().any(|line| line.split_whitespace().any(|word| word == topic)), "no {topic} in\n{logs}");
+    }
+    // The nodes go on after the client's end, in the same term.
+    let hello = lab.client(&["append", "hello"]);
+    assert!(hello.starts_with("ok ") && hello.ends_with(" \"hello\"\n"), "{hello}");
+    lab.all_have(&NODES, &["SET 5", "hello"]);
+    assert_eq!(lab.settled(&NODES).term, leader.term);
+    assert!(docker(&["exec", "node_1", "client", "status"]).contains("3 "), "the status table");
+}
+
+#[test]
+#[ignore = "needs Docker: .ci/run runs it"]
+fn dead_leader() {
+    let lab = Lab::start();
+    assert_eq!(lab.demo_ended(), "0");
+    let old = lab.settled(&NODES);
+    lab.stop(&old.node);
+    let rest = others(&old.node);
+    // The name of the stopped container does not resolve any more: neither client nor nodes may stumble.
+    let during = lab.client(&["append", "during the outage"]);
+    assert!(during.starts_with("ok "), "{during}");
+    let new = lab.settled(&rest);
+    assert!(new.node != old.node && new.term != old.term, "{old:?} then {new:?}");
+    docker(&["container", "start", &old.node]);
+    lab.all_have(&NODES, &["SET 5", "during the outage"]);
+    assert_eq!(lab.settled(&NODES).node, new.node, "the revived node follows");
+}
+
+#[test]
+#[ignore = "needs Docker: .ci/run runs it"]
+fn dead_follower() {
+    let lab = Lab::start();
+    assert_eq!(lab.demo_ended(), "0");
+    let leader = lab.settled(&NODES);
+    let follower = others(&leader.node)[0];
+    lab.stop(follower);
+    assert!(lab.client(&["append", "without it"]).starts_with("ok "));
+    docker(&["container", "start", follower]);
+    lab.all_have(&NODES, &["without it"]);
+    let after = lab.settled(&NODES);
+    assert_eq!((&after.node, &after.term), (&leader.node, &leader.term), "neither leader nor term may change");
+}
+
+#[test]
+#[ignore = "needs Docker: .ci/run runs it"]
+fn two_of_three_return_with_other_addresses() {
+    let lab = Lab::start();
+    assert_eq!(lab.demo_ended(), "0");
+    lab.settled(&NODES);
+    lab.stop("node_1");
+    lab.stop("node_2");
+    // One of three can do nothing, says so and does not claim success.
+    let alone = output(compose(&["run", "--rm", "-T", "client", "--timeout", "4"]).args(["append", "alone"]));
+    assert_eq!(alone.status.code(), Some(1), "{alone:?}");
+    docker(&["container", "start", "node_2"]);
+    docker(&["container", "start", "node_1"]);
+    assert!(lab.client(&["append", "together"]).starts_with("ok "));
+    lab.all_have(&NODES, &["together"]);
+}
+
+#[test]
+#[ignore = "needs Docker: .ci/run runs it"]
+fn down_keeps_the_log_and_down_v_does_not() {
+    let lab = Lab::start();
+    assert_eq!(lab.demo_ended(), "0");
+    lab.client(&["append", "kept"]);
+    said(&mut compose(&["down"]));
+    said(&mut compose(&["up", "-d", "node_1", "node_2", "node_3"]));
+    lab.all_have(&NODES, &["SET 5", "kept"]);
+    said(&mut compose(&["down", "-v"]));
+    said(&mut compose(&["up", "-d", "node_1", "node_2", "node_3"]));
+    lab.settled(&NODES);
+    assert_eq!(lab.log("node_1"), "");
+}
+
+#[test]
+#[ignore = "needs Docker: .ci/run runs it"]
+fn the_image() {
+    let lab = Lab::start();
+    until("all nodes are healthy", || {
+        let health = |node| docker(&["inspect", "-f", "{{.State.Health.Status}}", node]);
+        NODES.iter().all(|node| health(node).trim() == "healthy").then_some(())
+    });
+    assert_eq!(lab.demo_ended(), "0");
+    lab.settled(&NODES);
+    assert_eq!(docker(&["exec", "node_1", "id", "-un"]).trim(), "raft");
+    assert_eq!(docker(&["exec", "node_1", "stat", "-c", "%U", "/data", "/data/wal"]), "raft\nraft\n");
+    // Neither the health check nor `status` is an event of the node.
+    let logs = docker(&["logs", "node_2"]);
+    assert!(!logs.contains(" CLIENT ") && !logs.contains(" ERROR "), "{logs}");
+}
