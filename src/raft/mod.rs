@@ -30,6 +30,7 @@ use log::Log;
 use message::{Body, Message};
 use mutants::mutant;
 use pace::Pace;
+use progress::Window;
 use ready::{ElectionTimer, HeartbeatTimer, Input, Ready, Refusal};
 use replication::Leader;
 use types::{DiskId, EntryId, Index, NodeId, Persistent, Record, Role, Term};
@@ -90,6 +91,7 @@ pub struct Raft {
     offline: BTreeSet<NodeId>,
     last_batch: u64,
     pace: Pace,
+    window: Window,
     /// What this step has gathered so far.
     ready: Ready,
 }
@@ -126,6 +128,7 @@ impl Raft {
             offline: BTreeSet::new(),
             last_batch: 0,
             pace: Pace::new(now),
+            window: Window::default(),
             ready: Ready::default(),
             config,
         };
@@ -214,6 +217,12 @@ impl Raft {
             State::Candidate(_) => Role::Candidate,
             State::Leader(_) => Role::Leader,
         }
+    }
+
+    /// Tests narrow the window to each follower.
+    #[cfg(test)]
+    pub(crate) fn narrow(&mut self, window: Window) {
+        self.window = window;
     }
 
     fn receive(&mut self, from: NodeId, disk: DiskId, message: Message) {

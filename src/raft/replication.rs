@@ -275,7 +275,7 @@ impl Raft {
                 sent_to.push(*peer);
             }
             let body = match self.refused.contains_key(peer) {
-                false => progress.next_append(&self.log, self.commit_index, heartbeat),
+                false => progress.next_append(&self.log, self.commit_index, heartbeat, self.window),
                 true if heartbeat => progress.bare_heartbeat(&self.log),
                 true => None,
             };

@@ -78,7 +78,7 @@ impl Clients {
         Clients {
             clients: (0..=profile.clients).map(client).collect(),
             nodes: profile.size as usize,
-            window: profile.window,
+            window: profile.pipeline,
             stopped: false,
             tokens: BTreeMap::new(),
             next_token: 1,

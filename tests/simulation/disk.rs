@@ -1,5 +1,7 @@
 //! A simulated disk: the bytes of a real write-ahead log, of which only a part is safe.
 
+use std::collections::VecDeque;
+
 use crate::disk::Identity;
 use crate::disk::wal;
 use crate::raft::types::{DiskId, Entry, Index, NodeId, Persistent, Record};
@@ -19,8 +21,8 @@ pub struct SimDisk {
     pub durable: Persistent,
     /// The records of the batch that is written and not yet synced.
     pending: Vec<Record>,
-    /// The records of the batch that is about to be written.
-    planned: Vec<Record>,
+    /// The batches that are yet to be written, in order.
+    planned: VecDeque<Vec<Record>>,
     text: String,
 }
 
@@ -37,18 +39,20 @@ impl SimDisk {
             next_batch: 2,
             durable: Persistent::default(),
             pending: Vec::new(),
-            planned: Vec::new(),
+            planned: VecDeque::new(),
             text: String::new(),
         }
     }
 
-    /// The next batch. It is in memory now, and not yet on disk.
+    /// A batch to be written. It is in memory now, and not yet on disk.
     pub fn plan(&mut self, records: Vec<Record>) {
-        self.planned = records;
+        self.planned.push_back(records);
     }
 
-    pub fn has_plans(&self) -> bool {
-        !self.planned.is_empty()
+    /// Is more than entries on the way? That, nothing may overtake.
+    pub fn must_not_be_overtaken(&self) -> bool {
+        let mut records = self.pending.iter().chain(self.planned.iter().flatten());
+        records.any(|record| !matches!(record, Record::Entry(_)))
     }
 
     /// Is all that was written and not synced votes?
@@ -56,19 +60,21 @@ impl SimDisk {
         self.pending.iter().all(|record| matches!(record, Record::Vote { .. }))
     }
 
+    /// Writes the next batch.
     pub fn write(&mut self) {
+        let Some(mut records) = self.planned.pop_front() else { return };
         self.text.clear();
-        wal::encode_batch(self.next_batch, &self.planned, &mut self.text);
+        wal::encode_batch(self.next_batch, &records, &mut self.text);
         self.next_batch += 1;
         self.bytes.extend_from_slice(self.text.as_bytes());
-        self.pending.append(&mut self.planned);
+        self.pending.append(&mut records);
     }
 
     /// The entry at `index` as it is in the memory of a leader: on disk, or on the way there.
     pub fn entry(&self, index: Index) -> Option<&Entry> {
         let at = index.checked_sub(1)? as usize;
         self.durable.entries.get(at).or_else(|| {
-            self.pending.iter().chain(&self.planned).find_map(|record| match record {
+            self.pending.iter().chain(self.planned.iter().flatten()).find_map(|record| match record {
                 Record::Entry(entry) if entry.id.index == index => Some(entry),
                 _ => None,
             })

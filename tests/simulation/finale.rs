@@ -44,6 +44,9 @@ impl World {
             node.held_down = !all && !members.contains(&n);
             node.paused_until = 0;
             node.slow_disk_until = 0;
+            if let Some(raft) = &mut node.raft {
+                raft.narrow(self.profile.window);
+            }
             let life = node.life;
             if node.held_down && node.is_up() {
                 self.crash(n, "kept down");

@@ -1,6 +1,7 @@
 //! One simulated node: the real algorithm, the real store, and around them the raft loop that a real
 //! node has, cut into pieces at every point where it can be stopped.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::raft::mutants::Mutant;
@@ -15,6 +16,9 @@ use super::disk::SimDisk;
 use super::judge::Checked;
 use super::profile::{ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, MS, Micros, Profile, between, chance};
 use super::world::{Happening, MAX_INBOX, World};
+
+/// Batches that a disk of its own thread has under way at the most.
+const MAX_BATCHES: usize = 4;
 
 /// A node's own clock: another time of day, and another pace.
 struct Clock {
@@ -44,8 +48,12 @@ pub struct SimNode {
     pub applied: Index,
     clock: Clock,
     pub inbox: Vec<Input>,
-    /// What may happen only once the disk has synced.
-    awaiting: Option<Ready>,
+    /// What may happen only once the disk has synced, in order. With a disk of its own thread the node
+    /// goes on meanwhile; the real one waits.
+    awaiting: VecDeque<Ready>,
+    /// A batch is being written and synced.
+    writing: bool,
+    disk_thread: bool,
     pub paused_until: Micros,
     pub slow_disk_until: Micros,
     /// Not to be restarted for now.
@@ -70,7 +78,9 @@ impl SimNode {
             applied: 0,
             clock: Clock { offset: random.below(1_000_000), second: 1000 + skew - profile.skew },
             inbox: Vec::new(),
-            awaiting: None,
+            awaiting: VecDeque::new(),
+            writing: false,
+            disk_thread: profile.disk_thread,
             paused_until: 0,
             slow_disk_until: 0,
             held_down: false,
@@ -83,6 +93,12 @@ impl SimNode {
 
     pub fn is_up(&self) -> bool {
         self.raft.is_some()
+    }
+
+    /// Does it wait for its disk?
+    fn waits(&self) -> bool {
+        let under_way = if self.disk_thread { MAX_BATCHES } else { 1 };
+        self.awaiting.len() >= under_way
     }
 
     /// Puts an input into the inbox, if there is a process and room; else it is lost.
@@ -113,7 +129,7 @@ impl World {
     /// The node takes its turn unless it is down, paused, or waits for its disk.
     pub fn attend(&mut self, n: usize) -> Checked {
         let node = &mut self.nodes[n];
-        if !node.is_up() || node.awaiting.is_some() || node.paused_until > self.now {
+        if !node.is_up() || node.waits() || node.paused_until > self.now {
             return Ok(());
         }
         let inputs = node.inputs(self.now);
@@ -138,7 +154,7 @@ impl World {
     pub fn schedule_wake(&mut self, n: usize) {
         let node = &mut self.nodes[n];
         // While it waits for its disk the end of the sync wakes it.
-        if !node.is_up() || node.awaiting.is_some() {
+        if !node.is_up() || node.waits() {
             return;
         }
         let timer = node.deadline.unwrap_or(Micros::MAX).min(node.tick.unwrap_or(Micros::MAX));
@@ -161,26 +177,39 @@ impl World {
         self.proceed(n, ready)
     }
 
-    /// The order of a [`Ready`]: what may overtake the disk, then the disk.
+    /// The order of a [`Ready`]: what may overtake the disk, then the disk, then the rest.
     fn proceed(&mut self, n: usize, mut ready: Ready) -> Checked {
-        self.disks[n].plan(std::mem::take(&mut ready.records));
-        for (to, message) in std::mem::take(&mut ready.overtaking) {
+        let mut overtaking = std::mem::take(&mut ready.overtaking);
+        if self.disks[n].must_not_be_overtaken() {
+            overtaking.append(&mut ready.messages);
+            ready.messages = std::mem::take(&mut overtaking);
+        }
+        if !ready.records.is_empty() {
+            self.disks[n].plan(std::mem::take(&mut ready.records));
+        }
+        for (to, message) in overtaking {
             if self.stopped_here(n) {
                 return Ok(());
             }
             self.post(n, to, &message)?;
         }
-        if !self.disks[n].has_plans() {
-            return self.release(n, ready);
+        self.nodes[n].awaiting.push_back(ready);
+        self.next_write(n)
+    }
+
+    /// Releases what need not wait, and starts the next write unless one is under way.
+    fn next_write(&mut self, n: usize) -> Checked {
+        while let Some(ready) = self.nodes[n].awaiting.pop_front_if(|ready| ready.batch == 0) {
+            self.release(n, ready)?;
         }
-        if self.stopped_here(n) {
+        if self.nodes[n].writing || self.nodes[n].awaiting.is_empty() || self.stopped_here(n) {
             return Ok(());
         }
         self.disks[n].write();
         if self.stopped_here(n) || self.disk_fails(n, "write") {
             return Ok(());
         }
-        self.nodes[n].awaiting = Some(ready);
+        self.nodes[n].writing = true;
         let mut time = between(&mut self.random, self.profile.sync);
         if self.nodes[n].slow_disk_until > self.now {
             time += between(&mut self.random, (20 * MS, 200 * MS));
@@ -212,7 +241,8 @@ impl World {
         if !fails && !unsynced_vote {
             self.disks[n].sync()?;
         }
-        let Some(ready) = self.nodes[n].awaiting.take() else { return Ok(()) };
+        self.nodes[n].writing = false;
+        let Some(ready) = self.nodes[n].awaiting.pop_front() else { return Ok(()) };
         let batch = ready.batch;
         if self.stopped_here(n) {
             return Ok(());
@@ -304,7 +334,8 @@ impl World {
         node.raft = None;
         node.life += 1;
         node.inbox.clear();
-        node.awaiting = None;
+        node.awaiting.clear();
+        node.writing = false;
         (node.deadline, node.tick, node.wake_at) = (None, None, Micros::MAX);
         node.paused_until = 0;
         let text = format!("{} crashes: {why}", node.id);
@@ -333,7 +364,8 @@ impl World {
             settings: "simulated".to_owned(),
             mutant: self.mutant,
         };
-        let (raft, ready) = Raft::new(config, persistent, node.clock.reads(self.now));
+        let (mut raft, ready) = Raft::new(config, persistent, node.clock.reads(self.now));
+        raft.narrow(self.profile.window);
         node.raft = Some(raft);
         node.store = Store::new();
         node.applied = 0;

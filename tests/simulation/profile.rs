@@ -3,6 +3,7 @@
 //! Swarm testing: a seed switches a random subset of the faults on, each with an intensity of its
 //! own. A run with every fault all the time explores less than many runs with a few.
 
+use crate::raft::progress::Window;
 use crate::text::random::Random;
 
 /// Virtual time, in microseconds since the start of the run.
@@ -77,8 +78,13 @@ pub struct Profile {
     pub straggle: Micros,
     pub loss: u64,
     pub duplicate: u64,
+    /// Another part of the same log comes with an AppendEntries, as an older or slower leader of the
+    /// term might have sent it.
+    pub excerpt: u64,
     /// How long a sync takes.
     pub sync: (Micros, Micros),
+    /// A node steps on while its disk syncs. (The real one does not, but the algorithm allows it.)
+    pub disk_thread: bool,
     /// A write or a sync fails.
     pub disk_failure: u64,
     /// A crash at the boundary between two effects of a step.
@@ -91,9 +97,11 @@ pub struct Profile {
     pub skew: u64,
     /// Are nodes told that connections come and go?
     pub connections: bool,
+    /// What may be under way to a follower.
+    pub window: Window,
     pub clients: usize,
     /// Requests that a client has under way at the most.
-    pub window: usize,
+    pub pipeline: usize,
     /// How long a client waits for an answer before it tries again, and between two new requests.
     pub patience: Micros,
     pub think: Micros,
@@ -113,7 +121,9 @@ impl Profile {
             straggle: pick(random, &[10 * MS, 60 * MS, 300 * MS]),
             loss: pick(random, &[0, 0, 5, 50, 200]),
             duplicate: pick(random, &[0, 0, 10, 100]),
+            excerpt: pick(random, &[0, 0, 20, 200]),
             sync: pick(random, &[(0, 0), (50, 300), (200, 5 * MS), (MS, 30 * MS)]),
+            disk_thread: random.below(4) == 0,
             disk_failure: pick(random, &[0, 0, 2, 10]),
             boundary_crash: pick(random, &[0, 0, 1, 4, 15]),
             faults,
@@ -121,8 +131,9 @@ impl Profile {
             fault_length: pick(random, &[10 * MS, 40 * MS, 150 * MS, 400 * MS]),
             skew: pick(random, &[0, 0, 50, 300]),
             connections: random.below(3) > 0,
+            window: pick(random, &[Window::default(), few(1, 1), few(1, 4), few(2, 2), few(5, 3)]),
             clients: 1 + random.below(3) as usize,
-            window: pick(random, &[1, 2, 4, 12]),
+            pipeline: pick(random, &[1, 2, 4, 12]),
             patience: pick(random, &[10 * MS, 40 * MS, 150 * MS]),
             think: pick(random, &[3 * MS, 10 * MS, 30 * MS, 100 * MS]),
         }
@@ -133,10 +144,15 @@ impl Profile {
         self.delay.1 = self.delay.1.min(2 * MS);
         self.delay.0 = self.delay.0.min(self.delay.1);
         self.sync = (self.sync.0.min(200), self.sync.1.min(2 * MS));
-        (self.straggler, self.loss, self.duplicate) = (0, 0, 0);
+        (self.straggler, self.loss, self.duplicate, self.excerpt) = (0, 0, 0, 0);
         (self.disk_failure, self.boundary_crash) = (0, 0);
         self.faults.clear();
+        self.window = Window::default();
     }
+}
+
+fn few(entries: usize, messages: usize) -> Window {
+    Window { entries, messages }
 }
 
 /// One of the choices.

@@ -46,7 +46,15 @@ pub fn run(seed: u64, plan: Plan) -> Outcome {
         }
         world.finish()
     }));
-    if std::env::var_os("SIM_STATS").is_some() { println!("stats {seed} {:?} {} {} {}", world.counts, world.now, world.judge.leaders(), world.judge.committed.len()); }
+    if std::env::var_os("SIM_STATS").is_some() {
+        println!(
+            "stats {seed} {:?} {} {} {}",
+            world.counts,
+            world.now,
+            world.judge.leaders(),
+            world.judge.committed.len()
+        );
+    }
     let result = result.unwrap_or_else(|payload| Err(Failure { check: "assertion".to_owned(), why: words(&*payload) }));
     Outcome {
         seed,

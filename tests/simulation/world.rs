@@ -8,10 +8,10 @@ use std::collections::BinaryHeap;
 use std::rc::Rc;
 
 use crate::raft::Raft;
-use crate::raft::message::Message;
+use crate::raft::message::{Body, Message};
 use crate::raft::mutants::Mutant;
 use crate::raft::ready::Input;
-use crate::raft::types::{Command, DiskId, NodeId, Role, Token};
+use crate::raft::types::{Command, DiskId, Entry, EntryId, NodeId, Role, Token};
 use crate::text::random::Random;
 use crate::wire::{self, peer};
 
@@ -21,7 +21,7 @@ use super::disk::SimDisk;
 use super::judge::{Checked, Judge, fail};
 use super::network::{Network, delay};
 use super::node::{SimNode, without_session};
-use super::profile::{MS, Micros, Profile, between};
+use super::profile::{MS, Micros, Profile, between, chance};
 
 /// Inputs that wait at a node at the most; what comes then is lost.
 pub const MAX_INBOX: usize = 256;
@@ -228,9 +228,19 @@ impl World {
 
     /// Sends a message: judged, encoded, and given to the network.
     pub fn post(&mut self, from: usize, to: NodeId, message: &Message) -> Checked {
-        let sender = self.nodes[from].id;
         let role = self.nodes[from].raft.as_ref().map_or(Role::Follower, Raft::role);
-        self.judge.left(sender, to, message, role, &self.disks)?;
+        self.judge.left(self.nodes[from].id, to, message, role, &self.disks)?;
+        self.carry(from, to, message)?;
+        if chance(&mut self.random, self.profile.excerpt)
+            && let Some(excerpt) = self.excerpt(from, message)
+        {
+            self.carry(from, to, &excerpt)?;
+        }
+        Ok(())
+    }
+
+    fn carry(&mut self, from: usize, to: NodeId, message: &Message) -> Checked {
+        let sender = self.nodes[from].id;
         let arrivals = self.network.arrivals((sender, to), self.now, &self.profile, &mut self.random);
         self.line.clear();
         peer::encode(message, &mut self.line);
@@ -243,6 +253,19 @@ impl World {
             self.push(after, Happening::Arrives { to: to.0 as usize - 1, packet });
         }
         Ok(())
+    }
+
+    /// Another AppendEntries that the same leader might have sent instead: where it begins and ends
+    /// is its own affair, and a follower must make nothing of it that it does not prove.
+    fn excerpt(&mut self, from: usize, message: &Message) -> Option<Message> {
+        let Body::AppendEntries { prev, commit, entries, .. } = &message.body else { return None };
+        let end = self.random.below(prev.index + entries.len() as u64 + 1);
+        let start = end - self.random.below(end.min(4) + 1);
+        let log = &self.disks[from];
+        let prev = if start == 0 { EntryId::ZERO } else { log.entry(start)?.id };
+        let entries = (start + 1..=end).map(|index| log.entry(index).cloned()).collect::<Option<Vec<Entry>>>()?;
+        let body = Body::AppendEntries { prev, commit: *commit, heartbeat: false, entries };
+        Some(Message { term: message.term, body })
     }
 
     fn arrives(&mut self, to: usize, packet: Packet) -> Checked {
