@@ -76,6 +76,7 @@ impl Judge {
         self.wiped = Some((node, lost));
     }
 
+    /// Terms in which somebody led.
     pub fn leaders(&self) -> usize {
         self.leaders.len()
     }

@@ -28,7 +28,8 @@ pub struct Plan {
 pub struct Outcome {
     pub seed: u64,
     pub steps: u64,
-    pub committed: usize,
+    /// Terms with a leader, processes started, entries committed.
+    pub work: [u64; 3],
     pub failure: Option<(Failure, String)>,
 }
 
@@ -46,20 +47,15 @@ pub fn run(seed: u64, plan: Plan) -> Outcome {
         }
         world.finish()
     }));
-    if std::env::var_os("SIM_STATS").is_some() {
-        println!(
-            "stats {seed} {:?} {} {} {}",
-            world.counts,
-            world.now,
-            world.judge.leaders(),
-            world.judge.committed.len()
-        );
-    }
     let result = result.unwrap_or_else(|payload| Err(Failure { check: "assertion".to_owned(), why: words(&*payload) }));
     Outcome {
         seed,
         steps: world.steps,
-        committed: world.judge.committed.len(),
+        work: [
+            world.judge.leaders() as u64,
+            world.nodes.iter().map(|node| node.life + u64::from(node.is_up())).sum(),
+            world.judge.committed.len() as u64,
+        ],
         failure: result.err().map(|failure| {
             let story = format!("    {:?}\n{}", world.profile, world.chronicle.last_lines());
             (failure, story)
@@ -133,13 +129,16 @@ fn seeds() {
         None => (0, setting("SIM_SEEDS").unwrap_or(500)),
     };
     let began = Instant::now();
-    let (seeds, steps, committed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let (seeds, steps) = (AtomicU64::new(0), AtomicU64::new(0));
+    let work = [const { AtomicU64::new(0) }; 3];
     let failed: Mutex<Option<Outcome>> = Mutex::new(None);
     in_parallel(count, threads(), |n| {
         let outcome = run(first + n, plan);
         seeds.fetch_add(1, Ordering::Relaxed);
         steps.fetch_add(outcome.steps, Ordering::Relaxed);
-        committed.fetch_add(outcome.committed as u64, Ordering::Relaxed);
+        for (sum, number) in work.iter().zip(outcome.work) {
+            sum.fetch_add(number, Ordering::Relaxed);
+        }
         let passed = outcome.failure.is_none();
         if !passed {
             failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(outcome);
@@ -148,10 +147,10 @@ fn seeds() {
     });
     let seconds = began.elapsed().as_secs_f64();
     let steps = steps.into_inner();
+    let (seeds, [leaders, starts, committed]) = (seeds.into_inner(), work.map(AtomicU64::into_inner));
     println!(
-        "simulation: {} seeds, {steps} steps, {} entries committed, in {seconds:.1} s: {:.0} steps a second",
-        seeds.into_inner(),
-        committed.into_inner(),
+        "simulation: {seeds} seeds, {steps} steps, {leaders} leaders, {starts} starts of nodes, {committed} entries \
+         committed, in {seconds:.1} s: {:.0} steps a second",
         steps as f64 / seconds
     );
     if let Some(outcome) = failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {

@@ -74,23 +74,6 @@ pub enum Happening {
     },
 }
 
-impl Happening {
-    fn kind(&self) -> usize {
-        match self {
-            Happening::Arrives { .. } => 0,
-            Happening::Wakes { .. } => 1,
-            Happening::Synced { .. } => 2,
-            Happening::Dials { .. } => 3,
-            Happening::Restarts { .. } => 4,
-            Happening::Fault => 5,
-            Happening::Heals => 6,
-            Happening::ClientWakes { .. } => 7,
-            Happening::Request { .. } => 8,
-            Happening::Answered { .. } => 9,
-        }
-    }
-}
-
 struct Scheduled {
     at: Micros,
     /// The order of what happens at the same time: as it was put in.
@@ -125,8 +108,6 @@ pub struct World {
     pub mutant: Option<Mutant>,
     pub now: Micros,
     pub steps: u64,
-    /// How often each kind of thing has happened.
-    pub counts: [u64; 10],
     /// Steps since the time has moved.
     standstill: u64,
     queue: BinaryHeap<Scheduled>,
@@ -159,7 +140,6 @@ impl World {
             mutant,
             now: 0,
             steps: 0,
-            counts: [0; 10],
             standstill: 0,
             queue: BinaryHeap::new(),
             sequence: 0,
@@ -189,7 +169,6 @@ impl World {
             return fail("time passes", format!("{MAX_STANDSTILL} steps at the same moment"));
         }
         self.now = next.at;
-        self.counts[next.happening.kind()] += 1;
         match next.happening {
             Happening::Arrives { to, packet } => self.arrives(to, packet),
             Happening::Wakes { node, life } => self.wakes(node, life),
