@@ -9,7 +9,7 @@ use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use raft_lab::raft::types::{ClientId, EntryId, MAX_TEXT_BYTES, Session};
 use raft_lab::text::quote;
@@ -41,8 +41,6 @@ success), it says which strings may still be committed, and ends with exit code 
 /// The most requests under way at a time. Below the number of answers that the store keeps for a session
 /// (`SESSION_ANSWERS`), so that whatever has to be sent again is answered from memory.
 const WINDOW: usize = 64;
-/// How often the progress line is written anew.
-const PROGRESS: Duration = Duration::from_millis(100);
 
 fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     if arguments.words.is_empty() {
@@ -65,7 +63,18 @@ fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
         if appender.pending.is_empty() {
             return Ok(());
         }
-        print(&told(&appender.advance()?))?;
+        let printed = print(&told(&appender.advance()?));
+        answered(printed, texts.len() + appender.pending.len())?;
+    }
+}
+
+/// A closed output is a normal end only if nothing was left to do.
+fn answered(printed: Result<(), Failure>, left: usize) -> Result<(), Failure> {
+    match printed {
+        Err(Failure::OutputClosed) if left > 0 => Err(Failure::NotDone(format!(
+            "nobody reads the answers any more, so it ends here; of at least {left} more, {WINDOW} at the most may be committed"
+        ))),
+        other => other,
     }
 }
 
@@ -74,7 +83,7 @@ fn append_lines(options: &Options) -> Result<(), Failure> {
     let lines = read_lines(io::stdin());
     let mut appender = Appender::new(options);
     let mut progress = ProgressLine::new();
-    let (started, mut shown, mut done) = (Instant::now(), Instant::now(), 0);
+    let (started, mut done) = (Instant::now(), 0);
     let result = loop {
         match fill(&mut appender, &lines) {
             Ok(()) if appender.pending.is_empty() => break Ok(()),
@@ -84,18 +93,19 @@ fn append_lines(options: &Options) -> Result<(), Failure> {
         match appender.advance() {
             Ok(appended) => {
                 done += appended.len();
-                progress.clear();
-                print(&told(&appended))?;
+                progress.give_way();
+                let printed = print(&told(&appended));
+                // After a closed output one look tells whether more was to come.
+                let more = printed.is_err() && !matches!(lines.try_recv(), Err(TryRecvError::Disconnected));
+                if let Err(failure) = answered(printed, appender.pending.len() + usize::from(more)) {
+                    break Err(failure);
+                }
+                progress.show(format_args!("{done} appended"));
             }
             Err(failure) => break Err(failure),
         }
-        if shown.elapsed() >= PROGRESS {
-            shown = Instant::now();
-            progress.show(&format!("{done} appended"));
-        }
     };
-    progress.clear();
-    progress.show(&format!("{done} appended in {:.1} s\n", started.elapsed().as_secs_f64()));
+    progress.end(format_args!("{done} appended in {:.1} s", started.elapsed().as_secs_f64()));
     result
 }
 

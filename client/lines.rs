@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raft_lab::node::paint;
+use raft_lab::paint;
 use raft_lab::raft::event::Event;
 use raft_lab::text::plain;
 

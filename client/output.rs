@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -35,29 +36,41 @@ pub fn tell(text: impl Display) {
     let _ = write!(output, "{text}").and_then(|()| output.flush());
 }
 
+/// How often the progress line is written anew.
+const PROGRESS: Duration = Duration::from_millis(100);
+
 /// The line that counts what `append -` has done, rewritten in place; nothing where standard error is no terminal.
 pub struct ProgressLine {
     terminal: bool,
-    shown: bool,
+    /// The answers go to the same terminal, so it gives way to each of them.
+    shared: bool,
+    shown: Instant,
 }
 
 impl ProgressLine {
     pub fn new() -> ProgressLine {
-        ProgressLine { terminal: io::stderr().is_terminal(), shown: false }
+        let (terminal, shared) = (io::stderr().is_terminal(), io::stdout().is_terminal());
+        ProgressLine { terminal, shared, shown: Instant::now() }
     }
 
-    pub fn show(&mut self, text: &str) {
-        if self.terminal {
-            tell(format_args!("\r\x1b[K{text}"));
-            self.shown = true;
+    /// Something is about to be printed.
+    pub fn give_way(&self) {
+        if self.terminal && self.shared {
+            tell("\r\x1b[K");
         }
     }
 
-    /// Takes the line away, so that something else can be printed in its place.
-    pub fn clear(&mut self) {
-        if self.shown {
-            tell("\r\x1b[K");
-            self.shown = false;
+    pub fn show(&mut self, text: impl Display) {
+        if self.terminal && (self.shared || self.shown.elapsed() >= PROGRESS) {
+            self.shown = Instant::now();
+            tell(format_args!("\r\x1b[K{text}"));
+        }
+    }
+
+    /// The last word: it stays.
+    pub fn end(self, text: impl Display) {
+        if self.terminal {
+            tell(format_args!("\r\x1b[K{text}\n"));
         }
     }
 }

@@ -324,13 +324,13 @@ impl Settings {
     /// The times as the START line tells them: `election timeout 6-10 s, heartbeat every 2 s`.
     pub fn told(&self) -> String {
         let (low, high) = (self.election_timeout.0.as_millis(), self.election_timeout.1.as_millis());
-        let range = if low % 1000 == 0 && high % 1000 == 0 {
+        let range = if low.is_multiple_of(1000) && high.is_multiple_of(1000) {
             format!("{}-{} s", low / 1000, high / 1000)
         } else {
             format!("{low}-{high} ms")
         };
         let beat = self.heartbeat_interval.as_millis();
-        let beat = if beat % 1000 == 0 { format!("{} s", beat / 1000) } else { format!("{beat} ms") };
+        let beat = if beat.is_multiple_of(1000) { format!("{} s", beat / 1000) } else { format!("{beat} ms") };
         let plain = if self.pre_vote { "" } else { ", pre-vote off" };
         format!("election timeout {range}, heartbeat every {beat}{plain}")
     }

@@ -1,14 +1,18 @@
 //! `client cluster` with real nodes.
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use common::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -20,7 +24,7 @@ struct Running {
     /// All lines so far.
     printed: Vec<String>,
     places: String,
-    data: PathBuf,
+    _data: TempDir,
 }
 
 /// Ports in a row that are free now.
@@ -43,10 +47,10 @@ fn client(arguments: &[&str]) -> Command {
 impl Running {
     fn start(size: u16) -> Running {
         let base = base_port(size);
-        let data = std::env::temp_dir().join(format!("raft-lab-test-{}-{base}", std::process::id()));
+        let data = TempDir::new();
         let (ports, size_given) = (base.to_string(), size.to_string());
         let mut command = client(&["cluster", &size_given, "--base-port", &ports, "--election-timeout-ms", "300-600"]);
-        command.args(["--heartbeat-interval-ms=100", "--data-dir"]).arg(&data);
+        command.args(["--heartbeat-interval-ms=100", "--data-dir"]).arg(data.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
@@ -54,7 +58,7 @@ impl Running {
         thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let places: Vec<_> = (base..base + size).map(|port| format!("127.0.0.1:{port}")).collect();
         let orders = child.stdin.take();
-        Running { child, orders, lines, printed: Vec::new(), places: places.join(","), data }
+        Running { child, orders, lines, printed: Vec::new(), places: places.join(","), _data: data }
     }
 
     /// Waits for a line that holds all these parts.
@@ -91,7 +95,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.data);
     }
 }
 
@@ -153,10 +156,10 @@ fn no_node_is_left_behind_when_the_client_is_killed() {
 #[test]
 fn the_end_of_its_reader_is_a_normal_end() {
     let base = base_port(1).to_string();
-    let data = std::env::temp_dir().join(format!("raft-lab-test-{}-{base}", std::process::id()));
+    let data = TempDir::new();
     let mut child = client(&["cluster", "1", "--base-port", &base, "--election-timeout-ms=300-600"])
         .args(["--heartbeat-interval-ms", "100", "--data-dir"])
-        .arg(&data)
+        .arg(data.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -164,7 +167,6 @@ fn the_end_of_its_reader_is_a_normal_end() {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     gone(&[first.trim().rsplit(' ').next().unwrap().to_string()]);
-    fs::remove_dir_all(&data).unwrap();
 }
 
 #[test]
@@ -180,12 +182,10 @@ fn a_taken_port_is_named_before_anything_starts() {
 
 #[test]
 fn a_missing_node_is_said_with_the_cure() {
-    let folder = std::env::temp_dir().join(format!("raft-lab-alone-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    let alone = folder.join("client");
+    let folder = TempDir::new();
+    let alone = folder.path().join("client");
     fs::copy(env!("CARGO_BIN_EXE_client"), &alone).unwrap();
     let output = Command::new(&alone).env_clear().arg("cluster").output().unwrap();
-    fs::remove_dir_all(&folder).unwrap();
     let why = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{why}");
     assert!(why.contains("the program of the nodes is missing") && why.contains("cargo build --release"), "{why}");

@@ -16,12 +16,13 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("wire", &["text", "raft", "cluster"]),
     ("disk", &["text", "raft", "wire"]),
     ("store", &["text", "raft"]),
+    ("paint", &["text", "raft"]),
     ("settings", &["text", "raft", "cluster"]),
-    ("node", &["text", "raft", "wire", "disk", "store", "cluster", "settings"]),
+    ("node", &["text", "raft", "wire", "disk", "store", "paint", "cluster", "settings"]),
 ];
 
 /// What the client may import of the library: never the node, nor its disk.
-const CLIENT_IMPORTS: &[&str] = &["text", "raft", "wire", "cluster", "settings"];
+const CLIENT_IMPORTS: &[&str] = &["text", "raft", "wire", "paint", "cluster", "settings"];
 
 /// What the core may not touch: it is data in, data out.
 const IMPURE_STD: &[&str] = &["net", "fs", "thread", "io", "env", "process", "os", "random", "hash"];

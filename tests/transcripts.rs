@@ -59,7 +59,7 @@ macro_rules! transcripts {
 
 transcripts! {
     // The lab itself.
-    typical_run, split_vote,
+    typical_run, split_vote, dead_leader, dead_follower,
     // Election
     double_vote_restart, vote_split_write, same_term_keeps_vote, stale_grant, newer_shorter_wins,
     leader_ignores_prevote, fresh_tally, regrant, prevote_newer_term, rejoin_no_bump,

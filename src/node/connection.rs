@@ -13,8 +13,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use super::limits::{ANSWER_BYTES, CLIENT_WRITE_TIMEOUT, HELLO_TIMEOUT, LINE_TIMEOUT, MAX_CLIENTS, PIPELINED_REQUESTS};
-use super::raft_loop::{Item, Reply, ReplyTo};
+use super::limits::{ANSWER_BYTES, CLIENT_WRITE_TIMEOUT, HELLO_TIMEOUT, LINE_TIMEOUT, PIPELINED_REQUESTS};
+use super::raft_loop::{Item, Placed, Reply, ReplyTo};
 use crate::raft::ready::Input;
 use crate::wire::client::{Answer, ErrorCode, Request};
 use crate::wire::lines::{Line, LineError, LineReader};
@@ -72,8 +72,8 @@ pub fn serve(node: &Shared, stream: &Arc<TcpStream>, from: SocketAddr, kept_for_
 
 /// Tells one too many that it is.
 pub fn write_refusal(stream: &TcpStream) {
-    let text = format!("all places for clients (at most {MAX_CLIENTS}) are taken; try again later, or another node");
-    write_error(stream, ErrorCode::TooManyConnections, &text);
+    let text = "all places for clients are taken; try again later, or another node";
+    write_error(stream, ErrorCode::TooManyConnections, text);
 }
 
 /// Checks a hello and answers it with this node's own.
@@ -209,13 +209,15 @@ struct Client<'a> {
     node: &'a Shared,
     stream: &'a TcpStream,
     from: SocketAddr,
-    replies: (Sender<(usize, Reply)>, Receiver<(usize, Reply)>),
+    reply_to: Sender<Placed>,
+    replies: Receiver<Placed>,
     text: String,
 }
 
 impl<'a> Client<'a> {
     fn new(node: &'a Shared, stream: &'a TcpStream, from: SocketAddr) -> Client<'a> {
-        Client { node, stream, from, replies: channel(), text: String::new() }
+        let (reply_to, replies) = channel();
+        Client { node, stream, from, reply_to, replies, text: String::new() }
     }
 
     fn serve(mut self, reader: &mut LineReader<Patient>, mut first: Got) {
@@ -265,7 +267,7 @@ impl<'a> Client<'a> {
         if request == Request::Watch {
             return After::Watch;
         }
-        let reply = ReplyTo { place: batch.len(), to: self.replies.0.clone() };
+        let reply = ReplyTo { place: batch.len(), to: self.reply_to.clone() };
         let weight = line.len();
         batch.push(None);
         if !self.node.inbox.push(Item::Request { request, reply }, weight) {
@@ -295,7 +297,7 @@ impl<'a> Client<'a> {
                     break reply;
                 }
                 // The loop answers every request, and this side holds a sender: it cannot fail.
-                let Ok((place, reply)) = self.replies.1.recv() else { return Err(io::ErrorKind::BrokenPipe.into()) };
+                let Ok((place, reply)) = self.replies.recv() else { return Err(io::ErrorKind::BrokenPipe.into()) };
                 batch[place] = Some(reply);
             };
             reply.encode(&mut self.text);
@@ -372,5 +374,33 @@ impl Read for Patient<'_> {
             None => self.deadline.or(Some(Instant::now() + LINE_TIMEOUT)),
         };
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn patience_ends_in_the_middle_of_a_line_only() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let mut caller = TcpStream::connect(listener.local_addr()?)?;
+        let (stream, _) = listener.accept()?;
+        let mut buffer = [0; 64];
+
+        let mut patient = Patient::new(&stream, Some(Duration::from_millis(30)));
+        caller.write_all(b"begun")?;
+        assert_eq!(patient.read(&mut buffer)?, 5);
+        assert!(patient.read(&mut buffer).is_err_and(|error| error.kind() != io::ErrorKind::UnexpectedEof));
+
+        let mut patient = Patient::new(&stream, None);
+        caller.write_all(b"one\ntwo")?;
+        assert_eq!(patient.read(&mut buffer)?, 7);
+        assert!(patient.deadline.is_some_and(|deadline| deadline > Instant::now()), "\"two\" has begun");
+        caller.write_all(b"!\n")?;
+        assert_eq!(patient.read(&mut buffer)?, 2);
+        assert_eq!(patient.deadline, None, "between lines it waits for ever");
+        Ok(())
     }
 }

@@ -73,7 +73,8 @@ fn sleep(clock: Clock, orders: &Queue<Duration>, inbox: &Inbox) {
     let mut deadline: Option<Duration> = None;
     loop {
         if orders.take_all(&mut heard, deadline.map(|deadline| clock.instant(deadline))) {
-            deadline = heard.drain(..).last().or(deadline);
+            deadline = heard.pop().or(deadline);
+            heard.clear();
         } else if deadline.take().is_none_or(|_| !inbox.push(Item::ElectionAlarm, 0)) {
             return;
         }

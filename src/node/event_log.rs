@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use super::clock::Clock;
 use super::end;
 use super::limits::{EVENT_QUEUE_EVENTS, EVENT_WRITE_BYTES, LARGE_STACK, MAX_WATCHERS, WATCHER_BYTES};
-use super::paint;
 use super::queue::Queue;
+use crate::paint;
 use crate::raft::event::Event;
 
 /// What one `watch` still has to read: event lines, each with its newline.

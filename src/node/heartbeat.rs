@@ -37,10 +37,12 @@ fn tick(interval: Duration, orders: &Queue<HeartbeatTimer>, inbox: &Inbox) {
     let mut next: Option<Instant> = None;
     loop {
         if orders.take_all(&mut heard, next) {
-            next = match heard.drain(..).last() {
+            // Only the last order counts.
+            next = match heard.pop() {
                 Some(HeartbeatTimer::Start) => Some(Instant::now() + interval),
                 _ => None,
             };
+            heard.clear();
             continue;
         }
         let Some(due) = next else { return };

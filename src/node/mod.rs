@@ -18,7 +18,6 @@ mod event_log;
 mod heartbeat;
 mod limits;
 mod listener;
-pub mod paint;
 mod peers;
 mod queue;
 mod raft_loop;

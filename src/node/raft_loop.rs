@@ -49,8 +49,11 @@ pub struct ReplyTo {
     /// The request's place in its connection's batch.
     pub place: usize,
     /// Never more in it than the batch has requests.
-    pub to: Sender<(usize, Reply)>,
+    pub to: Sender<Placed>,
 }
+
+/// An answer and the place of its request.
+pub type Placed = (usize, Reply);
 
 impl ReplyTo {
     fn send(self, reply: Reply) {

@@ -218,14 +218,16 @@ impl Script {
         self.sessions.insert(name.to_string(), client);
     }
 
+    fn known(&self, session: &str) -> ClientId {
+        self.sessions.get(session).copied().unwrap_or_else(|| self.wrong("no such session"))
+    }
+
     fn append(&mut self, rest: &str) {
         let (before, text) = self.quoted(rest);
         let (id, session, name) = match before.split_whitespace().collect::<Vec<_>>().as_slice() {
             [node] => (self.node(node), None, format!("{text:?}")),
             [node, client, seq] => {
-                let known = self.sessions.get(*client).copied();
-                let known = known.unwrap_or_else(|| self.wrong("no such session"));
-                let session = Session { client: known, seq: self.number(seq) };
+                let session = Session { client: self.known(client), seq: self.number(seq) };
                 (self.node(node), Some(session), format!("{client} {seq} {text:?}"))
             }
             _ => self.wrong("expected: 1 \"x\" or 1 A 5 \"x\""),
@@ -238,13 +240,14 @@ impl Script {
         let (before, text) = self.quoted(rest);
         let (node, client, count) = match before.split_whitespace().collect::<Vec<_>>().as_slice() {
             [node, count] => (self.node(node), None, self.number(count)),
-            [node, client, count] => (self.node(node), self.sessions.get(*client).copied(), self.number(count)),
+            [node, client, count] => (self.node(node), Some((*client, self.known(client))), self.number(count)),
             _ => self.wrong("expected: 1 100 \"x\" or 1 A 100 \"x\""),
         };
         let requests = (1..=count).map(|seq| {
-            let session = client.map(|client| Session { client, seq });
+            let session = client.map(|(_, client)| Session { client, seq });
             let text = format!("{text}{seq}");
-            (format!("{text:?}"), Command::Append { session, text: text.into() })
+            let name = client.map_or(format!("{text:?}"), |(client, _)| format!("{client} {seq} {text:?}"));
+            (name, Command::Append { session, text: text.into() })
         });
         self.world.append(node, requests.collect());
     }
