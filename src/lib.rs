@@ -9,3 +9,7 @@ pub mod settings;
 pub mod store;
 pub mod text;
 pub mod wire;
+
+#[cfg(test)]
+#[path = "../tests/simulation/mod.rs"]
+mod simulation;

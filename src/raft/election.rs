@@ -13,7 +13,7 @@ use super::{Raft, State, seconds};
 /// The answers of one round of votes. A new round starts with a new tally.
 #[derive(Debug)]
 pub struct Tally {
-    answers: BTreeMap<NodeId, bool>,
+    pub(super) answers: BTreeMap<NodeId, bool>,
     began: Duration,
 }
 
@@ -77,7 +77,10 @@ impl Raft {
             return self.error(format!("t{} is the last term there is: start a new cluster", self.current_term));
         }
         self.set_term_and_vote(self.current_term + 1, Some(self.config.id));
-        self.change_role(State::Candidate(Tally::new(self.config.id, self.now)), why);
+        let tally = Tally::new(self.config.id, self.now);
+        #[cfg(test)]
+        let tally = self.bend_tally(tally);
+        self.change_role(State::Candidate(tally), why);
         self.tell(Fact::VotedForItself { votes: 1, size: self.config.size });
         self.reset_election_timer();
         self.send_to_all(&Body::RequestVote { last: self.log.last() });
@@ -174,6 +177,10 @@ impl Raft {
     /// the longer log (§5.4.1).
     fn log_refusal(&self, last: EntryId) -> Option<String> {
         let mine = self.log.last();
+        #[cfg(test)]
+        if let Some(bent) = self.bend_up_to_date(last) {
+            return bent;
+        }
         (last < mine).then(|| format!("its log ends at {last}, mine at {mine}"))
     }
 

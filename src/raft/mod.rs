@@ -18,6 +18,7 @@ mod pace;
 pub mod progress;
 pub mod ready;
 mod replication;
+pub mod safety;
 pub mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +28,9 @@ use election::Tally;
 use event::{Event, Fact, PeerState};
 use log::Log;
 use message::{Body, Message};
+use mutants::mutant;
 use pace::Pace;
+use progress::Window;
 use ready::{ElectionTimer, HeartbeatTimer, Input, Ready, Refusal};
 use replication::Leader;
 use types::{DiskId, EntryId, Index, NodeId, Persistent, Record, Role, Term};
@@ -88,6 +91,7 @@ pub struct Raft {
     offline: BTreeSet<NodeId>,
     last_batch: u64,
     pace: Pace,
+    window: Window,
     /// What this step has gathered so far.
     ready: Ready,
 }
@@ -124,6 +128,7 @@ impl Raft {
             offline: BTreeSet::new(),
             last_batch: 0,
             pace: Pace::new(now),
+            window: Window::default(),
             ready: Ready::default(),
             config,
         };
@@ -214,6 +219,12 @@ impl Raft {
         }
     }
 
+    /// Tests narrow the window to each follower.
+    #[cfg(test)]
+    pub(crate) fn narrow(&mut self, window: Window) {
+        self.window = window;
+    }
+
     fn receive(&mut self, from: NodeId, disk: DiskId, message: Message) {
         if from == self.config.id || from.0 == 0 || from.0 > self.config.size {
             return self.error(format!("message from {from}, which is no other member of this cluster: ignored"));
@@ -233,7 +244,8 @@ impl Raft {
                 self.ask_again_soon();
             }
         }
-        if message.term < self.current_term {
+        let stale_grant = mutant!(self, StaleGrant) && message.body == Body::RequestVoteReply { granted: true };
+        if message.term < self.current_term && !stale_grant {
             return self.answer_stale(from, message);
         }
         match message.body {
@@ -284,6 +296,7 @@ impl Raft {
                 self.refused.remove(&from);
                 true
             }
+            Some(_) if mutant!(self, WipedDiskCounts) => true,
             Some(known) => {
                 if self.refused.insert(from, disk) != Some(disk) {
                     self.error(format!(
@@ -364,6 +377,9 @@ impl Raft {
         self.tell_appended();
         let from = self.current_term;
         self.set_term_and_vote(term, None);
+        if mutant!(self, DeposedSilent) && self.role() == Role::Leader {
+            return;
+        }
         self.become_follower(None, why.clone());
         self.tell(Fact::Term { from, why });
     }
@@ -371,6 +387,9 @@ impl Raft {
     /// Every change of role that ends in following passes here. The term stays, and with it the vote.
     fn become_follower(&mut self, leader: Option<NodeId>, why: String) {
         self.tell_appended();
+        if mutant!(self, SameTermKeepsVote) {
+            self.voted_for = None;
+        }
         let from = self.role();
         let before = std::mem::replace(&mut self.state, State::Follower { leader });
         if let State::Leader(leader) = before {

@@ -20,8 +20,14 @@ macro_rules! mutant {
     };
 }
 
-#[allow(unused_imports)]
 pub(crate) use mutant;
+
+#[cfg(test)]
+use super::{
+    Raft, State,
+    election::Tally,
+    types::{EntryId, Index},
+};
 
 /// The bugs. Those marked "driver" sit in the simulated node around the algorithm.
 #[cfg(test)]
@@ -87,4 +93,52 @@ impl Mutant {
         Mutant::AnyLogWins,
         Mutant::WipedDiskCounts,
     ];
+}
+
+/// The bugs that take more than a condition at their place.
+#[cfg(test)]
+impl Raft {
+    /// After the entries of an AppendEntries were taken: what to acknowledge.
+    pub(super) fn bend_append_entries(&mut self, matched: Index, commit: Index) -> Index {
+        let last = self.log.last().index;
+        match self.config.mutant {
+            Some(Mutant::StaleShortAppend) if self.commit_index <= matched && matched < last => {
+                let record = self.log.truncate(matched + 1);
+                self.ready.records.push(record);
+                matched
+            }
+            Some(Mutant::CommitCapped) => {
+                self.commit_index = self.commit_index.max(commit.min(last));
+                matched
+            }
+            Some(Mutant::CommitMonotone) => {
+                self.commit_index = commit.min(matched);
+                matched
+            }
+            Some(Mutant::AckMatchedOnly) => last,
+            _ => matched,
+        }
+    }
+
+    /// Why a log that ends at `last` cannot be voted for, in the opinion of a mutant.
+    pub(super) fn bend_up_to_date(&self, last: EntryId) -> Option<Option<String>> {
+        let mine = self.log.last();
+        let refused = match self.config.mutant? {
+            Mutant::UpToDateByLength => last.index < mine.index,
+            Mutant::UpToDateByBoth => last.index < mine.index || last.term < mine.term,
+            Mutant::AnyLogWins => false,
+            _ => return None,
+        };
+        Some(refused.then(|| "it is not up-to-date".to_owned()))
+    }
+
+    /// The tally of a new election.
+    pub(super) fn bend_tally(&mut self, mut tally: Tally) -> Tally {
+        match &mut self.state {
+            State::Candidate(old) if mutant!(self, FreshTally) => tally.answers.append(&mut old.answers),
+            State::PreCandidate(old) if mutant!(self, PreVoteIsVote) => tally.answers.append(&mut old.answers),
+            _ => {}
+        }
+        tally
+    }
 }

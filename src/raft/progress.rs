@@ -19,6 +19,19 @@ const ENTRY_OVERHEAD_BYTES: usize = 112;
 pub const MAX_INFLIGHT_MESSAGES: usize = 64;
 pub const MAX_INFLIGHT_BYTES: usize = 4 * 1024 * 1024;
 
+/// How much may be under way to a follower. The tests narrow it, so that few entries take many messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    pub entries: usize,
+    pub messages: usize,
+}
+
+impl Default for Window {
+    fn default() -> Window {
+        Window { entries: MAX_APPEND_ENTRIES, messages: MAX_INFLIGHT_MESSAGES }
+    }
+}
+
 /// One AppendEntries under way.
 #[derive(Debug)]
 struct Inflight {
@@ -96,15 +109,15 @@ impl Progress {
 
     /// The next AppendEntries for the follower, if one is due: entries that the window has room
     /// for, a new commit index, or the heartbeat.
-    pub fn next_append(&mut self, log: &Log, commit: Index, heartbeat: bool) -> Option<Body> {
+    pub fn next_append(&mut self, log: &Log, commit: Index, heartbeat: bool, window: Window) -> Option<Body> {
         let window_open = if self.probing {
             !self.probe_sent
         } else {
-            self.inflight.len() < MAX_INFLIGHT_MESSAGES && self.inflight_bytes < MAX_INFLIGHT_BYTES
+            self.inflight.len() < window.messages && self.inflight_bytes < MAX_INFLIGHT_BYTES
         };
         let (mut entries, mut bytes): (&[Entry], usize) = (&[], 0);
         if window_open {
-            (entries, bytes) = portion(log, self.next_index);
+            (entries, bytes) = portion(log, self.next_index, window.entries);
         }
         let probe = self.probing && !self.probe_sent;
         // The commit index waits for the window too: a message for each commit to a follower that takes
@@ -136,11 +149,11 @@ impl Progress {
 }
 
 /// As many entries from `first` on as one message holds, and their size on the wire.
-fn portion(log: &Log, first: Index) -> (&[Entry], usize) {
+fn portion(log: &Log, first: Index, max_entries: usize) -> (&[Entry], usize) {
     let rest = log.range(first, log.last().index);
     let mut bytes = 0;
     let mut count = 0;
-    for entry in rest.iter().take(MAX_APPEND_ENTRIES) {
+    for entry in rest.iter().take(max_entries) {
         let size = ENTRY_OVERHEAD_BYTES + entry.command.text().map_or(0, quoted_len);
         if count > 0 && bytes + size > MAX_APPEND_BYTES {
             break;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::event::{Fact, Source, Span};
 use super::message::Body;
+use super::mutants::mutant;
 use super::progress::Progress;
 use super::ready::{Committed, Refusal};
 use super::types::{Command, Entry, EntryId, Index, NodeId, Token};
@@ -132,6 +133,8 @@ impl Raft {
             return self.error(format!("append-entries from {from}: {wrong}; ignored"));
         }
         self.commit_index = self.commit_index.max(commit.min(matched));
+        #[cfg(test)]
+        let matched = self.bend_append_entries(matched, commit);
         self.send_matched(from, matched);
     }
 
@@ -230,9 +233,10 @@ impl Raft {
     /// with it all before it are (§5.3, §5.4.2: Figure 8 shows why older terms are not counted).
     pub(super) fn advance_commit_index(&mut self) {
         let State::Leader(leader) = &self.state else { return };
-        let candidate = leader.majority_match(self.log.durable(), self.majority());
+        let own = if mutant!(self, UnsyncedSelfAck) { self.log.last().index } else { self.log.durable() };
+        let candidate = leader.majority_match(own, self.majority());
         let of_this_term = self.log.id(candidate).is_some_and(|id| id.term == self.current_term);
-        if candidate > self.commit_index && of_this_term {
+        if candidate > self.commit_index && (of_this_term || mutant!(self, Figure8)) {
             self.commit_index = candidate;
         }
     }
@@ -271,7 +275,7 @@ impl Raft {
                 sent_to.push(*peer);
             }
             let body = match self.refused.contains_key(peer) {
-                false => progress.next_append(&self.log, self.commit_index, heartbeat),
+                false => progress.next_append(&self.log, self.commit_index, heartbeat, self.window),
                 true if heartbeat => progress.bare_heartbeat(&self.log),
                 true => None,
             };

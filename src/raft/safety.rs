@@ -1,0 +1,400 @@
+//! Raft's properties (Figure 3), judged from the lines of the nodes' logs alone.
+//!
+//! [`Safety`] is fed the events of all nodes, each node's in its own order. It believes what nodes
+//! tell and finds contradictions: two leaders of a term, two votes, a committed entry that goes
+//! away. A crash may leave lines out at the end of a node's life, so what was not told is unknown,
+//! never wrong. The checksums of spans and of START lines make entries comparable that no line
+//! holds in full.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::event::{Event, Fact, Source, Span, Told};
+use super::log::chain;
+use super::types::{EntryId, Index, NodeId, Role, Term};
+
+/// What is judged. The first five are those of Figure 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Property {
+    /// At most one leader in a term (§5.2).
+    ElectionSafety,
+    /// A leader never removes or replaces entries of its log, it only appends (§5.3).
+    LeaderAppendOnly,
+    /// Two logs with an entry of the same index and term are equal through it (§5.3).
+    LogMatching,
+    /// What is committed in a term is in the logs of all leaders of later terms (§5.4).
+    LeaderCompleteness,
+    /// No two nodes apply different entries at an index, and each applies in order (§5.4.3).
+    StateMachineSafety,
+    /// A node votes for at most one candidate in a term, restarts or not (§5.2).
+    OneVote,
+    /// A node's term never goes back (§5.1).
+    TermsGrow,
+    /// A restart loses nothing that was told as committed (§5.1, persistent state).
+    KeptOnDisk,
+}
+
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Property::ElectionSafety => "Election Safety",
+            Property::LeaderAppendOnly => "Leader Append-Only",
+            Property::LogMatching => "Log Matching",
+            Property::LeaderCompleteness => "Leader Completeness",
+            Property::StateMachineSafety => "State Machine Safety",
+            Property::OneVote => "One Vote a Term",
+            Property::TermsGrow => "Terms Grow",
+            Property::KeptOnDisk => "Kept on Disk",
+        })
+    }
+}
+
+/// A contradiction: `event`, and the `earlier` one that it contradicts if there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub property: Property,
+    pub earlier: Option<Event>,
+    pub event: Event,
+    pub why: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} does not hold: {}", self.property, self.why)
+    }
+}
+
+/// One place of a log as far as it was told. An id of term 0 is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot {
+    id: EntryId,
+    sum: Option<u32>,
+}
+
+const UNKNOWN: Slot = Slot { id: EntryId::ZERO, sum: None };
+
+impl Slot {
+    fn is_known(self) -> bool {
+        self.id.term > 0
+    }
+
+    /// Both are known, and they differ.
+    fn contradicts(self, other: Slot) -> bool {
+        let ids = self.is_known() && other.is_known() && self.id != other.id;
+        ids || matches!((self.sum, other.sum), (Some(a), Some(b)) if a != b)
+    }
+}
+
+/// What a node has told so far.
+#[derive(Debug, Default)]
+struct Node {
+    term: Term,
+    log: Vec<Slot>,
+    /// Told as committed since it started; `None` if its start was not seen.
+    committed: Option<Index>,
+    /// Told as committed ever.
+    committed_ever: Index,
+}
+
+/// The first line that showed a node as the leader of a term, and its log at its election.
+#[derive(Debug)]
+struct Leader {
+    node: NodeId,
+    log: Option<Vec<Slot>>,
+    event: Arc<Event>,
+}
+
+/// The checker. Its memory grows with the length of the logs.
+#[derive(Debug, Default)]
+pub struct Safety {
+    nodes: BTreeMap<NodeId, Node>,
+    votes: BTreeMap<(NodeId, Term), (NodeId, Arc<Event>)>,
+    leaders: BTreeMap<Term, Leader>,
+    /// The running checksum through each entry, as it was told first.
+    sums: BTreeMap<EntryId, (u32, Arc<Event>)>,
+    /// What is committed, from index 1 on, and the line that told it first.
+    committed: Vec<(Slot, Arc<Event>)>,
+    /// The highest index that was told as committed by a node in this term.
+    committed_in: BTreeMap<Term, Index>,
+}
+
+type Judged = Result<(), Box<Violation>>;
+
+impl Safety {
+    pub fn new() -> Safety {
+        Safety::default()
+    }
+
+    /// The node's disk was replaced by an empty one: what it told is forgotten, by it and here.
+    pub fn forget(&mut self, node: NodeId) {
+        self.nodes.remove(&node);
+        self.votes.retain(|(voter, _), _| *voter != node);
+    }
+
+    /// Takes the next line. After an error the checker is of no further use.
+    pub fn observe(&mut self, event: &Event) -> Judged {
+        let node = self.nodes.entry(event.node).or_default();
+        if event.term < node.term {
+            let why = format!("{} is at t{} after t{}", event.node, event.term, node.term);
+            return violation(Property::TermsGrow, None, event, why);
+        }
+        node.term = event.term;
+        if event.role == Role::Leader {
+            self.leads(event, event.node)?;
+        }
+        match &event.fact {
+            Fact::Start { last, sum, .. } => self.start(event, *last, *sum),
+            Fact::State { .. } if event.role == Role::Leader => self.elected(event),
+            Fact::VotedForItself { .. } => self.vote(event, event.node, event.term, event.node),
+            Fact::Granted { pre: false, to, term } => self.vote(event, event.node, *term, *to),
+            Fact::Received { pre: false, from, .. } => self.vote_counted(event, *from),
+            Fact::HeartbeatReceived { from } => self.leads(event, *from),
+            Fact::Append { span, source } => self.append(event, span, *source),
+            Fact::Truncate { first, .. } => self.truncate(event, *first),
+            Fact::Commit { span } => self.commit(event, span),
+            _ => Ok(()),
+        }
+    }
+
+    /// The line shows `leader` as the leader of its term.
+    fn leads(&mut self, event: &Event, leader: NodeId) -> Judged {
+        match self.leaders.get(&event.term) {
+            Some(known) if known.node == leader => Ok(()),
+            Some(known) => {
+                let why = format!("{} leads t{}, and so does {leader}", known.node, event.term);
+                violation(Property::ElectionSafety, Some(&known.event), event, why)
+            }
+            None => {
+                let event = Arc::new(event.clone());
+                self.leaders.insert(event.term, Leader { node: leader, log: None, event });
+                Ok(())
+            }
+        }
+    }
+
+    /// A new leader's log holds everything that was committed in earlier terms.
+    fn elected(&mut self, event: &Event) -> Judged {
+        let log = self.nodes.entry(event.node).or_default().log.clone();
+        let earlier = self.committed_in.range(..event.term).map(|(_, index)| *index).max().unwrap_or(0);
+        self.complete(event, &log, event.term, earlier)?;
+        if let Some(leader) = self.leaders.get_mut(&event.term) {
+            leader.log = Some(log);
+        }
+        Ok(())
+    }
+
+    /// Is what is committed through `index` in `log`, with which `term` was won?
+    fn complete(&self, event: &Event, log: &[Slot], term: Term, index: Index) -> Judged {
+        let Some((slot, told)) = index.checked_sub(1).and_then(|at| self.committed.get(at as usize)) else {
+            return Ok(());
+        };
+        match log.get(index as usize - 1) {
+            Some(held) if !held.contradicts(*slot) => Ok(()),
+            held => {
+                let held =
+                    held.map_or_else(|| format!("it ends at {}", log.len()), |held| format!("it has {}", held.id));
+                let why = format!("{} is committed, but not in the log of the leader of t{term}: {held}", slot.id);
+                violation(Property::LeaderCompleteness, Some(told), event, why)
+            }
+        }
+    }
+
+    fn vote(&mut self, event: &Event, voter: NodeId, term: Term, candidate: NodeId) -> Judged {
+        match self.votes.get(&(voter, term)) {
+            Some((before, _)) if *before == candidate => Ok(()),
+            Some((before, earlier)) => {
+                let why = format!("{voter} voted for {before} in t{term}, and then for {candidate}");
+                violation(Property::OneVote, Some(earlier), event, why)
+            }
+            None => {
+                self.votes.insert((voter, term), (candidate, Arc::new(event.clone())));
+                Ok(())
+            }
+        }
+    }
+
+    /// A candidate may not count a vote that went to another.
+    fn vote_counted(&self, event: &Event, voter: NodeId) -> Judged {
+        match self.votes.get(&(voter, event.term)) {
+            Some((candidate, earlier)) if *candidate != event.node => {
+                let why = format!("{} counts the vote of {voter}, which voted for {candidate}", event.node);
+                violation(Property::OneVote, Some(earlier), event, why)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A node starts with what its disk held. It may have lost lines, but nothing committed.
+    fn start(&mut self, event: &Event, last: EntryId, sum: u32) -> Judged {
+        if last.index > 0 {
+            self.same_sum(event, Slot { id: last, sum: Some(sum) })?;
+        }
+        let node = self.nodes.entry(event.node).or_default();
+        if last.index < node.committed_ever {
+            let why = format!("its log ends at {last}, but it had committed {}", node.committed_ever);
+            return violation(Property::KeptOnDisk, None, event, why);
+        }
+        let end = last.index as usize;
+        let told = Slot { id: last, sum: Some(sum) };
+        if end > 0 && node.log.get(end - 1) != Some(&told) {
+            // Lines are missing. Only what is committed is certain to be as it was.
+            node.log.truncate(node.committed_ever as usize);
+            node.log.resize(end, UNKNOWN);
+            node.log[end - 1] = told;
+        }
+        node.log.truncate(end);
+        node.committed = Some(0);
+        Ok(())
+    }
+
+    fn append(&mut self, event: &Event, span: &Span, source: Source) -> Judged {
+        if let Source::Leader(leader) = source {
+            self.leads(event, leader)?;
+        } else if event.role == Role::Leader && span.first.term != event.term {
+            let why = format!("the leader of t{} appends {} of its own", event.term, span.first);
+            return violation(Property::LogMatching, None, event, why);
+        }
+        let node = self.nodes.entry(event.node).or_default();
+        let before = span.first.index as usize - 1;
+        if node.log.len() > before {
+            let property = match event.role {
+                Role::Leader => Property::LeaderAppendOnly,
+                _ => Property::LogMatching,
+            };
+            let why = format!("{} replaces {} without a word", span.first, node.log[before].id);
+            return violation(property, None, event, why);
+        }
+        node.log.resize(before, UNKNOWN);
+        let sum = span.sum.or_else(|| {
+            let start = if before == 0 { Some(0) } else { node.log[before - 1].sum };
+            sum_of(start?, span)
+        });
+        for index in span.first.index..=span.last.index {
+            // The terms of a log never fall, so between equal terms there is no other.
+            let id = match span.first.term == span.last.term {
+                true => EntryId::new(index, span.first.term),
+                false if index == span.first.index => span.first,
+                false => EntryId::ZERO,
+            };
+            node.log.push(Slot { id, sum: None });
+        }
+        let last = Slot { id: span.last, sum };
+        node.log[span.last.index as usize - 1] = last;
+        self.same_sum(event, last)
+    }
+
+    /// The same entry everywhere stands behind the same log.
+    fn same_sum(&mut self, event: &Event, slot: Slot) -> Judged {
+        let Some(sum) = slot.sum else { return Ok(()) };
+        match self.sums.get(&slot.id) {
+            Some((known, _)) if *known == sum => Ok(()),
+            Some((known, earlier)) => {
+                let why = format!("the log through {} has the checksum {sum:08x}, elsewhere {known:08x}", slot.id);
+                violation(Property::LogMatching, Some(earlier), event, why)
+            }
+            None => {
+                self.sums.insert(slot.id, (sum, Arc::new(event.clone())));
+                Ok(())
+            }
+        }
+    }
+
+    fn truncate(&mut self, event: &Event, first: EntryId) -> Judged {
+        let leader = self.leaders.get(&event.term).filter(|leader| leader.node == event.node);
+        if event.role == Role::Leader || leader.is_some() {
+            let why = format!("the leader of t{} removes {first}", event.term);
+            return violation(Property::LeaderAppendOnly, leader.map(|leader| &leader.event), event, why);
+        }
+        let node = self.nodes.entry(event.node).or_default();
+        if first.index <= node.committed_ever {
+            let earlier = self.committed.get(first.index as usize - 1).map(|(_, event)| event);
+            let why = format!("{first} is removed, but {} had told it as committed", event.node);
+            return violation(Property::StateMachineSafety, earlier, event, why);
+        }
+        node.log.truncate(first.index as usize - 1);
+        Ok(())
+    }
+
+    fn commit(&mut self, event: &Event, span: &Span) -> Judged {
+        let node = self.nodes.entry(event.node).or_default();
+        let (first, last) = (span.first.index, span.last.index);
+        if let Some(before) = node.committed
+            && first != before + 1
+        {
+            let why = format!("{} follows the commit of {before}", span.first);
+            return violation(Property::StateMachineSafety, None, event, why);
+        }
+        node.committed = Some(last);
+        node.committed_ever = node.committed_ever.max(last);
+        if node.log.len() < last as usize {
+            node.log.resize(last as usize, UNKNOWN);
+        }
+        for (index, told) in
+            [(first, Slot { id: span.first, sum: None }), (last, Slot { id: span.last, sum: span.sum })]
+        {
+            let held = &mut node.log[index as usize - 1];
+            if held.contradicts(told) {
+                let why = format!("{} commits {}, but its log has {} there", event.node, told.id, held.id);
+                return violation(Property::StateMachineSafety, None, event, why);
+            }
+            *held = Slot { id: told.id, sum: held.sum.or(told.sum) };
+        }
+        let told = Arc::new(event.clone());
+        for index in first..=last {
+            let slot = node.log[index as usize - 1];
+            match self.committed.get_mut(index as usize - 1) {
+                Some((known, earlier)) if known.contradicts(slot) => {
+                    let why =
+                        format!("{} is committed by {}, and {} by {}", slot.id, event.node, known.id, earlier.node);
+                    return violation(Property::StateMachineSafety, Some(earlier), event, why);
+                }
+                Some((known, _)) => {
+                    let id = if known.is_known() { known.id } else { slot.id };
+                    *known = Slot { id, sum: known.sum.or(slot.sum) };
+                }
+                None => {
+                    self.committed.resize(index as usize - 1, (UNKNOWN, told.clone()));
+                    self.committed.push((slot, told.clone()));
+                }
+            }
+        }
+        self.committed_at(event, last)
+    }
+
+    /// Leaders of later terms may have been elected before this line was told.
+    fn committed_at(&mut self, event: &Event, last: Index) -> Judged {
+        let highest = self.committed_in.entry(event.term).or_default();
+        *highest = last.max(*highest);
+        for (term, leader) in self.leaders.range(event.term + 1..) {
+            if let Some(log) = &leader.log {
+                self.complete(event, log, *term, last)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn violation(property: Property, earlier: Option<&Arc<Event>>, event: &Event, why: String) -> Judged {
+    let earlier = earlier.map(|event| Event::clone(event));
+    Err(Box::new(Violation { property, earlier, event: event.clone(), why }))
+}
+
+/// The checksum through a span that holds all its entries in full: one or two.
+fn sum_of(start: u32, span: &Span) -> Option<u32> {
+    let extend = |sum, id, told: &Told| match told {
+        Told::Noop => Some(chain(sum, id, None)),
+        Told::Text(text) => Some(chain(sum, id, Some(text))),
+        Told::Long { .. } => None,
+    };
+    let sum = extend(start, span.first, &span.opening)?;
+    match span.count() {
+        1 => Some(sum),
+        2 => extend(sum, span.last, &span.closing),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "safety_tests.rs"]
+mod tests;

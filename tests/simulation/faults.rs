@@ -1,0 +1,137 @@
+//! What the scheduler does to a cluster.
+
+use super::judge::Checked;
+use super::network::groups;
+use super::profile::{Fault, MS, Micros, between, pick};
+use super::world::{Happening, World};
+use crate::raft::types::{NodeId, Role};
+
+impl World {
+    /// One fault, if the seed has any, and the time of the next.
+    pub fn fault(&mut self) -> Checked {
+        if self.profile.faults.is_empty() {
+            return Ok(());
+        }
+        let interval = self.profile.fault_interval;
+        let next = between(&mut self.random, (interval / 4, interval * 2));
+        self.push(next, Happening::Fault);
+        let at = self.random.below(self.profile.faults.len() as u64) as usize;
+        match self.profile.faults[at] {
+            Fault::Crash => self.crash_some(),
+            Fault::CrashLeader => self.crash_leader(),
+            Fault::CrashAll => (0..self.nodes.len()).for_each(|node| self.crash_if_up(node)),
+            Fault::Pause => self.pause(None),
+            Fault::PauseLeader => self.pause(self.leader()),
+            Fault::SlowDisk => self.slow_disk(),
+            Fault::Impatience => return self.impatience(),
+            Fault::Wipe => self.wipe_some(),
+            cut => self.cut(cut),
+        }
+        Ok(())
+    }
+
+    /// The node that leads the highest term, as far as nodes know.
+    pub fn leader(&self) -> Option<usize> {
+        let leaders = self.nodes.iter().enumerate().filter_map(|(n, node)| {
+            let status = node.raft.as_ref()?.status();
+            (status.role == Role::Leader).then_some((status.current_term, n))
+        });
+        leaders.max().map(|(_, n)| n)
+    }
+
+    fn any_node(&mut self) -> usize {
+        self.random.below(self.nodes.len() as u64) as usize
+    }
+
+    fn length(&mut self) -> Micros {
+        let length = self.profile.fault_length;
+        between(&mut self.random, (length / 4, length * 2))
+    }
+
+    fn crash_if_up(&mut self, node: usize) {
+        if self.nodes[node].is_up() {
+            self.crash(node, "killed");
+        }
+    }
+
+    fn crash_some(&mut self) {
+        let node = self.any_node();
+        self.crash_if_up(node);
+    }
+
+    fn crash_leader(&mut self) {
+        if let Some(node) = self.leader() {
+            self.crash_if_up(node);
+        }
+    }
+
+    /// The node does nothing for a while; what arrives waits, up to a bound.
+    fn pause(&mut self, node: Option<usize>) {
+        let node = node.unwrap_or_else(|| self.any_node());
+        if self.nodes[node].is_up() {
+            let length = self.length();
+            self.nodes[node].paused_until = self.now + length;
+            self.note(format!("{} pauses for {} ms", self.nodes[node].id, length / MS));
+            let life = self.nodes[node].life;
+            self.push(length, Happening::Wakes { node, life });
+        }
+    }
+
+    fn slow_disk(&mut self) {
+        let node = self.any_node();
+        self.nodes[node].slow_disk_until = self.now + self.length();
+        self.note(format!("the disk of {} is slow", self.nodes[node].id));
+    }
+
+    fn impatience(&mut self) -> Checked {
+        let node = self.any_node();
+        self.note(format!("the election timer of {} fires", self.nodes[node].id));
+        self.nodes[node].deadline = self.nodes[node].deadline.map(|at| at.min(self.now));
+        self.attend(node)
+    }
+
+    /// One node a run loses its disk, and only after each other node has met it, durably: before
+    /// that nobody could know that it is not the same.
+    fn wipe_some(&mut self) {
+        let node = self.any_node();
+        let (id, disk) = (self.nodes[node].id, self.disks[node].id);
+        let others = (0..self.nodes.len()).filter(|other| *other != node);
+        let met = others.into_iter().all(|other| self.disks[other].durable.disks.get(&id) == Some(&disk));
+        if self.nodes.len() > 2 && self.judge.wiped.is_none() && met {
+            self.wipe(node);
+        }
+    }
+
+    /// Some links are cut, and heal together after a while.
+    fn cut(&mut self, fault: Fault) {
+        let size = self.nodes.len();
+        if size == 1 {
+            return;
+        }
+        let a = self.any_node();
+        let b = (a + 1 + self.random.below(size as u64 - 1) as usize) % size;
+        let lonely = if fault == Fault::IsolateLeader { self.leader().unwrap_or(a) } else { a };
+        let (near, far) = (NodeId(a as u64 + 1), NodeId(b as u64 + 1));
+        let groups = groups(size, &mut self.random);
+        let length = self.length();
+        match fault {
+            Fault::Storm => self.network.storm_until = self.now + length,
+            Fault::CutOneWay => self.network.cut(near, far),
+            Fault::CutTwoWay => {
+                self.network.cut(near, far);
+                self.network.cut(far, near);
+            }
+            Fault::Isolate | Fault::IsolateLeader => self.network.keep_only(|x, y| x != lonely && y != lonely),
+            Fault::Split => self.network.keep_only(|x, y| groups[x] == groups[y]),
+            Fault::Shatter => self.network.keep_only(|_, _| false),
+            Fault::Ring => self.network.keep_only(|x, y| (x + 1) % size == y),
+            _ => self.network.keep_only(|x, y| x == a || groups[x] == groups[y]),
+        }
+        self.note(format!("{fault:?} for {} ms: {}", length / MS, self.network.cuts()));
+        self.push(length, Happening::Heals);
+        // Not every network tells its users that it is cut.
+        if pick(&mut self.random, &[true, false]) {
+            self.dial_all();
+        }
+    }
+}

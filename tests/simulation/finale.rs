@@ -1,0 +1,102 @@
+//! The end of a run: the faults stop, and now the cluster must make progress.
+//!
+//! First a majority alone comes back, then everybody. Each time a leader must be elected, everything
+//! that clients still wait for must be answered, and one more append must reach every node, all
+//! within a bounded time.
+
+use super::judge::{Checked, fail};
+use super::profile::{ELECTION_TIMEOUT, Micros};
+use super::world::{Happening, World};
+
+/// How long a healthy cluster may take: many elections, since votes may split.
+const PATIENCE: Micros = 60 * ELECTION_TIMEOUT.1;
+
+impl World {
+    pub fn finish(&mut self) -> Checked {
+        self.profile.heal();
+        self.clients.stopped = true;
+        let counted = self.counted();
+        // Any majority will do, in any order.
+        let mut majority = counted.clone();
+        for at in (1..majority.len()).rev() {
+            majority.swap(at, self.random.below(at as u64 + 1) as usize);
+        }
+        majority.truncate(self.judge.majority());
+        self.note(format!("the faults stop; up are {:?}", majority.iter().map(|n| n + 1).collect::<Vec<_>>()));
+        self.brings_progress(&majority)?;
+        self.note("all nodes are up".to_owned());
+        self.brings_progress(&counted)?;
+        self.everything_is_there()
+    }
+
+    /// The nodes whose disks were never wiped.
+    fn counted(&self) -> Vec<usize> {
+        let wiped = self.judge.wiped.as_ref().map(|(node, _)| *node);
+        (0..self.nodes.len()).filter(|n| Some(self.nodes[*n].id) != wiped).collect()
+    }
+
+    /// Brings these nodes up and keeps the others down, unless these are all that count: then the
+    /// wiped one may be there too, and must do no harm.
+    fn brings_progress(&mut self, members: &[usize]) -> Checked {
+        let all = members.len() == self.counted().len();
+        for n in 0..self.nodes.len() {
+            let node = &mut self.nodes[n];
+            node.held_down = !all && !members.contains(&n);
+            node.paused_until = 0;
+            node.slow_disk_until = 0;
+            if let Some(raft) = &mut node.raft {
+                raft.narrow(self.profile.window);
+            }
+            let life = node.life;
+            if node.held_down && node.is_up() {
+                self.crash(n, "kept down");
+            } else if node.is_up() {
+                self.push(0, Happening::Wakes { node: n, life });
+            } else {
+                self.push(0, Happening::Restarts { node: n });
+            }
+        }
+        self.network.heal();
+        self.dial_all();
+        self.clients.last_append();
+        let end = self.now + PATIENCE;
+        while !self.is_settled(members) {
+            if self.now > end {
+                let why = format!("after {} s without faults: {}", PATIENCE / 1_000_000, self.state(members));
+                return fail("progress", why);
+            }
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Does everybody have everything, and know it?
+    fn is_settled(&self, members: &[usize]) -> bool {
+        let committed = self.judge.committed.len() as u64;
+        let even = |n: &usize| self.nodes[*n].is_up() && self.nodes[*n].applied == committed;
+        self.clients.are_answered() && members.iter().all(even) && self.leader().is_some()
+    }
+
+    fn state(&self, members: &[usize]) -> String {
+        let mut words = vec![format!("{} are committed", self.judge.committed.len())];
+        words.extend(members.iter().map(|n| match &self.nodes[*n].raft {
+            Some(raft) => format!("{:?}", raft.status()),
+            None => format!("{} is down", self.nodes[*n].id),
+        }));
+        if !self.clients.are_answered() {
+            words.push("a client waits".to_owned());
+        }
+        words.join("; ")
+    }
+
+    /// Every acknowledged string stands once, where its client was told. (That none stands twice, and
+    /// that all state machines agree, is checked at each entry that is applied.)
+    fn everything_is_there(&self) -> Checked {
+        for (text, id) in &self.clients.acknowledged {
+            if self.judge.applied.get(text) != Some(id) {
+                return fail("acknowledged", format!("{text:?} was answered ok {id}, and is not in the list there"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,306 @@
+//! What must hold after every step, judged by an observer who sees everything: what left a node,
+//! what its disk holds, what is committed.
+//!
+//! The judge knows no algorithm. It checks that what a node says follows from what is safe on its
+//! disk, and that what it takes for committed is on a true majority of disks. The five properties
+//! are [`Safety`]'s, from the nodes' events alone.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::raft::event::Event;
+use crate::raft::message::{Body, Message};
+use crate::raft::progress::MAX_APPEND_ENTRIES;
+use crate::raft::ready::Ready;
+use crate::raft::safety::Safety;
+use crate::raft::types::{Command, Entry, EntryId, Index, NodeId, Persistent, Role, Term};
+use crate::store::{Applied, Store};
+
+use super::disk::SimDisk;
+
+/// Which check failed, and how.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub check: String,
+    pub why: String,
+}
+
+pub type Checked = Result<(), Failure>;
+
+pub fn fail<T>(check: &str, why: String) -> Result<T, Failure> {
+    Err(Failure { check: check.to_owned(), why })
+}
+
+/// The observer.
+pub struct Judge {
+    /// Off: only events and clients' answers are judged, as a user could.
+    pub sees_inside: bool,
+    size: u64,
+    safety: Safety,
+    /// Votes that left a node, its own for itself included.
+    votes: BTreeMap<(NodeId, Term), NodeId>,
+    /// Who sent AppendEntries in a term.
+    leaders: BTreeMap<Term, NodeId>,
+    /// What is committed, and what each entry did when it was applied.
+    pub committed: Vec<Entry>,
+    results: Vec<Applied>,
+    store: Store,
+    /// Every string that was applied, and where.
+    pub applied: HashMap<Arc<str>, EntryId>,
+    /// The node whose disk was wiped, and what was on it: it held copies that were counted.
+    pub wiped: Option<(NodeId, Persistent)>,
+}
+
+impl Judge {
+    pub fn new(size: u64, sees_inside: bool) -> Judge {
+        Judge {
+            sees_inside,
+            size,
+            safety: Safety::new(),
+            votes: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            committed: Vec::new(),
+            results: Vec::new(),
+            store: Store::new(),
+            applied: HashMap::new(),
+            wiped: None,
+        }
+    }
+
+    pub fn majority(&self) -> usize {
+        self.size as usize / 2 + 1
+    }
+
+    pub fn wipe(&mut self, node: NodeId, lost: Persistent) {
+        self.safety.forget(node);
+        self.wiped = Some((node, lost));
+    }
+
+    /// Terms in which somebody led.
+    pub fn leaders(&self) -> usize {
+        self.leaders.len()
+    }
+
+    fn is_wiped(&self, node: NodeId) -> bool {
+        self.wiped.as_ref().is_some_and(|(wiped, _)| *wiped == node)
+    }
+
+    /// A line of a node's log.
+    pub fn told(&mut self, event: &Event) -> Checked {
+        self.safety.observe(event).or_else(|violation| {
+            let mut why = format!("{violation}\n    event:   {event:?}");
+            if let Some(earlier) = &violation.earlier {
+                why.push_str(&format!("\n    earlier: {earlier:?}"));
+            }
+            fail(&violation.property.to_string(), why)
+        })
+    }
+
+    /// What a step wants done is bounded by what it was given.
+    pub fn stepped(&self, node: NodeId, inputs: usize, ready: &Ready) -> Checked {
+        if !self.sees_inside {
+            return Ok(());
+        }
+        let mut appends = vec![0; self.size as usize];
+        for (to, message) in ready.overtaking.iter().chain(&ready.messages) {
+            if matches!(message.body, Body::AppendEntries { .. }) {
+                appends[to.0 as usize - 1] += 1;
+            }
+        }
+        if appends.iter().any(|count| *count > 1) {
+            return fail("one AppendEntries", format!("{node} sends a peer more than one AppendEntries in a step"));
+        }
+        let messages = ready.overtaking.len() + ready.messages.len();
+        if messages > inputs + 3 * self.size as usize {
+            return fail("bounded queues", format!("{node} answers {inputs} inputs with {messages} messages"));
+        }
+        if ready.records.is_empty() != (ready.batch == 0) {
+            return fail("batches", format!("{node}: batch {} of {} records", ready.batch, ready.records.len()));
+        }
+        Ok(())
+    }
+
+    /// The commit index never goes back within a life.
+    pub fn commit_index_moved(&self, node: NodeId, before: Index, after: Index) -> Checked {
+        if self.sees_inside && after < before {
+            return fail("commit index grows", format!("the commit index of {node} falls from {before} to {after}"));
+        }
+        Ok(())
+    }
+
+    /// A message leaves `node`. Does its disk hold what the message says? (The third law.)
+    pub fn left(&mut self, node: NodeId, to: NodeId, message: &Message, role: Role, disks: &[SimDisk]) -> Checked {
+        if !self.sees_inside {
+            return Ok(());
+        }
+        let disk = &disks[node.0 as usize - 1];
+        let durable = &disk.durable;
+        if message.term != durable.current_term {
+            let why = format!("{node} speaks of t{}, its disk of t{}", message.term, durable.current_term);
+            return fail("message before its record", why);
+        }
+        match &message.body {
+            Body::RequestVote { last } => {
+                let held = durable.entries.last().map_or(EntryId::ZERO, |entry| entry.id);
+                // Who has heard of a leader in the same step may have another log now, and cannot win any more.
+                if *last != held && role == Role::Candidate {
+                    let why = format!("{node} asks for votes with {last}, its disk ends at {held}");
+                    return fail("message before its record", why);
+                }
+                self.voted(node, message.term, node, durable)
+            }
+            Body::RequestVoteReply { granted: true } => self.voted(node, message.term, to, durable),
+            Body::AppendEntries { prev, commit, entries, .. } => {
+                self.append_left(node, message.term, (*prev, *commit, entries), disks)
+            }
+            Body::Matched { index } => self.acknowledged(node, to, message.term, *index, disks),
+            _ => Ok(()),
+        }
+    }
+
+    fn voted(&mut self, node: NodeId, term: Term, candidate: NodeId, durable: &Persistent) -> Checked {
+        if durable.voted_for != Some(candidate) {
+            let why = format!("{node} votes for {candidate} in t{term}, its disk says {:?}", durable.voted_for);
+            return fail("message before its record", why);
+        }
+        if self.is_wiped(node) {
+            return Ok(());
+        }
+        let vote = *self.votes.entry((node, term)).or_insert(candidate);
+        if vote != candidate {
+            return fail("one vote", format!("{node} votes for {vote} and for {candidate} in t{term}"));
+        }
+        Ok(())
+    }
+
+    /// Only who was elected by a true majority sends AppendEntries, and only of its own log.
+    fn append_left(
+        &mut self,
+        node: NodeId,
+        term: Term,
+        (prev, commit, entries): (EntryId, Index, &[Entry]),
+        disks: &[SimDisk],
+    ) -> Checked {
+        let disk = &disks[node.0 as usize - 1];
+        if !self.leaders.contains_key(&term) {
+            let own = usize::from(disk.durable.voted_for == Some(node));
+            let others = self
+                .votes
+                .iter()
+                .filter(|((voter, of), candidate)| *of == term && **candidate == node && *voter != node);
+            let votes = own + others.count();
+            if votes < self.majority() {
+                return fail("elected by a majority", format!("{node} leads t{term} with {votes} true votes"));
+            }
+            self.leaders.insert(term, node);
+        }
+        if self.leaders[&term] != node {
+            return fail("elected by a majority", format!("{node} leads t{term}, and so does {}", self.leaders[&term]));
+        }
+        if entries.len() > MAX_APPEND_ENTRIES {
+            return fail("bounded queues", format!("{node} sends {} entries at once", entries.len()));
+        }
+        let held = |index: Index| disk.entry(index);
+        let own = prev.index == 0 || held(prev.index).is_some_and(|entry| entry.id == prev);
+        if !own || !entries.iter().all(|entry| held(entry.id.index) == Some(entry)) {
+            return fail("sends its own log", format!("{node} sends entries after {prev} that it does not have"));
+        }
+        let known = self.committed.len() as Index;
+        if commit > known {
+            let newly: Option<Vec<Entry>> = (known + 1..=commit).map(|index| held(index).cloned()).collect();
+            let Some(newly) = newly else {
+                return fail("commit by majority", format!("{node} tells commit {commit}, behind its log"));
+            };
+            self.leader_commits(node, term, &newly)?;
+            newly.iter().try_for_each(|entry| self.commit(node, entry, disks))?;
+        }
+        Ok(())
+    }
+
+    /// A leader commits by counting only up to an entry of its own term (§5.4.2).
+    fn leader_commits(&self, node: NodeId, term: Term, newly: &[Entry]) -> Checked {
+        match newly.last() {
+            Some(last) if last.id.term != term => {
+                fail("commit rule 5.4.2", format!("{node}, leader of t{term}, commits by counting {}", last.id))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An acknowledgement: the log on disk equals the leader's through `index`.
+    fn acknowledged(&self, node: NodeId, to: NodeId, term: Term, index: Index, disks: &[SimDisk]) -> Checked {
+        let durable = &disks[node.0 as usize - 1].durable;
+        let Some(mine) = index.checked_sub(1).map(|at| durable.entries.get(at as usize)) else { return Ok(()) };
+        let Some(mine) = mine else {
+            let why = format!("{node} acknowledges {index}, its disk ends at {}", durable.entries.len());
+            return fail("message before its record", why);
+        };
+        let leader = &disks[to.0 as usize - 1];
+        if leader.durable.current_term == term && self.leaders.get(&term) == Some(&to) && !self.is_wiped(to) {
+            // The leader may have lost unsynced entries in a crash; then it leads no more, in this term.
+            let theirs = leader.entry(index);
+            if theirs.is_some_and(|theirs| theirs != mine) {
+                return fail("acks truthful", format!("{node} acknowledges {}, {to} has another entry there", mine.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// A node takes entries for committed and applies them. `before` is what it had applied.
+    pub fn released(&mut self, node: NodeId, role: Role, before: Index, ready: &Ready, disks: &[SimDisk]) -> Checked {
+        let disk = &disks[node.0 as usize - 1];
+        for (committed, index) in ready.committed.iter().zip(before + 1..) {
+            let entry = &committed.entry;
+            if entry.id.index != index {
+                return fail("applies in order", format!("{node} applies {} where {index} is due", entry.id));
+            }
+            if self.sees_inside && disk.durable.entries.get(index as usize - 1) != Some(entry) {
+                return fail("message before its record", format!("{node} applies {}, not on its disk", entry.id));
+            }
+        }
+        let known = (self.committed.len() as Index).saturating_sub(before) as usize;
+        if role == Role::Leader && self.sees_inside && known < ready.committed.len() {
+            let newly: Vec<Entry> = ready.committed.iter().skip(known).map(|one| one.entry.clone()).collect();
+            self.leader_commits(node, disk.durable.current_term, &newly)?;
+        }
+        ready.committed.iter().try_for_each(|one| self.commit(node, &one.entry, disks))
+    }
+
+    /// An entry is committed: the same for all, and new ones only on a true majority of disks.
+    fn commit(&mut self, node: NodeId, entry: &Entry, disks: &[SimDisk]) -> Checked {
+        let at = entry.id.index as usize - 1;
+        if let Some(known) = self.committed.get(at) {
+            return match known == entry || !self.sees_inside {
+                true => Ok(()),
+                false => fail("one history", format!("{node} commits {}, but {} is committed", entry.id, known.id)),
+            };
+        }
+        if self.sees_inside {
+            let lost = self.wiped.iter().map(|(_, lost)| lost);
+            let copies = disks.iter().map(|disk| &disk.durable).chain(lost);
+            let copies = copies.filter(|durable| durable.entries.get(at) == Some(entry)).count();
+            if copies < self.majority() {
+                let why = format!("{node} commits {}, which {copies} of {} disks hold", entry.id, self.size);
+                return fail("commit by majority", why);
+            }
+        }
+        self.committed.push(entry.clone());
+        let result = self.store.apply(entry);
+        if let (Applied::Ok(id), Command::Append { text, .. }) = (&result, &entry.command)
+            && let Some(first) = self.applied.insert(text.clone(), *id)
+        {
+            return fail("exactly once", format!("{text:?} is in the list twice: {first} and {id}"));
+        }
+        self.results.push(result);
+        Ok(())
+    }
+
+    /// A node's state machine did the same as all others with the entry.
+    pub fn applied(&self, node: NodeId, entry: &Entry, result: &Applied) -> Checked {
+        let expected = &self.results[entry.id.index as usize - 1];
+        if self.sees_inside && expected != result {
+            return fail("state machines equal", format!("{node}: {} gives {result:?}, not {expected:?}", entry.id));
+        }
+        Ok(())
+    }
+}
