@@ -71,7 +71,8 @@ fn refused(lab: &Lab, node: usize, connection: &mut Connection, what: &[u8]) {
     let answer = rest(lab, connection, what);
     let one_error = answer.len() == 1 && answer[0].starts_with("error ") && answer[0].len() < 400;
     // Of a line that is refused while it comes the answer may be lost in a reset.
-    if !one_error && !(answer.is_empty() && what.len() > 512 * 1024) {
+    let lost = answer.is_empty() && what.len() > 512 * 1024;
+    if !(one_error || lost) {
         lab.fail(&format!("{} was answered with {answer:?}", shown(what)));
     }
     assert_eq!(state(lab, node), before, "{}\n{}", shown(what), lab.story());

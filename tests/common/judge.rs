@@ -73,7 +73,7 @@ impl Lab {
 
     /// Who became leader of which term, in the order of the terms. Fails the test if two did.
     pub fn leaders(&self) -> Vec<(Term, NodeId)> {
-        let elected = self.all_events().into_iter().filter(|event| won(event));
+        let elected = self.all_events().into_iter().filter(won);
         let mut leaders: Vec<(Term, NodeId)> = elected.map(|event| (event.term, event.node)).collect();
         leaders.sort();
         if let Some(pair) = leaders.windows(2).find(|pair| pair[0].0 == pair[1].0) {
