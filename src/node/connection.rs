@@ -376,3 +376,31 @@ impl Read for Patient<'_> {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn patience_ends_in_the_middle_of_a_line_only() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let mut caller = TcpStream::connect(listener.local_addr()?)?;
+        let (stream, _) = listener.accept()?;
+        let mut buffer = [0; 64];
+
+        let mut patient = Patient::new(&stream, Some(Duration::from_millis(30)));
+        caller.write_all(b"begun")?;
+        assert_eq!(patient.read(&mut buffer)?, 5);
+        assert!(patient.read(&mut buffer).is_err_and(|error| error.kind() != io::ErrorKind::UnexpectedEof));
+
+        let mut patient = Patient::new(&stream, None);
+        caller.write_all(b"one\ntwo")?;
+        assert_eq!(patient.read(&mut buffer)?, 7);
+        assert!(patient.deadline.is_some_and(|deadline| deadline > Instant::now()), "\"two\" has begun");
+        caller.write_all(b"!\n")?;
+        assert_eq!(patient.read(&mut buffer)?, 2);
+        assert_eq!(patient.deadline, None, "between lines it waits for ever");
+        Ok(())
+    }
+}

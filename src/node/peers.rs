@@ -23,7 +23,7 @@ use crate::raft::types::{DiskId, NodeId};
 use crate::text::random::Random;
 use crate::text::shorten;
 use crate::wire::MAX_LINE_BYTES;
-use crate::wire::lines::{Line, LineReader};
+use crate::wire::lines::{Line, LineError, LineReader};
 use crate::wire::peer::{Hello, decode_hello, encode, encode_hello};
 
 /// A connection younger than this is not suspected when the peer connects to us anew.
@@ -183,13 +183,14 @@ impl Sender {
     /// Connects to the first of the name's addresses that answers as it should. The name is resolved
     /// anew each time: a container that starts again may have another address.
     fn connect(&self) -> Result<(TcpStream, String, DiskId), String> {
-        let addresses = self.address.to_socket_addrs().map_err(|error| format!("{}: {error}", self.address))?;
+        let addresses =
+            self.address.to_socket_addrs().map_err(|error| format!("{}: {}", self.address, plainly(&error)))?;
         let mut why = format!("{}: the name has no address", self.address);
         for address in addresses {
             let stream = match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
                 Ok(stream) => stream,
                 Err(error) => {
-                    why = format!("{address}: {error}");
+                    why = format!("{address}: {}", plainly(&error));
                     continue;
                 }
             };
@@ -212,7 +213,7 @@ impl Sender {
             hello.push('\n');
             (&mut &*stream).write_all(hello.as_bytes())
         };
-        prepare().map_err(|error| error.to_string())?;
+        prepare().map_err(|error| plainly(&error))?;
         let mut reader = LineReader::new(stream);
         let answer = match reader.read() {
             Ok(Line::Complete(line)) => line,
@@ -223,7 +224,7 @@ impl Sender {
         if hello.node != self.peer || hello.size != self.own.size {
             return Err(format!("answered as {} of {}", hello.node, hello.size));
         }
-        stream.set_read_timeout(None).map_err(|error| error.to_string())?;
+        stream.set_read_timeout(None).map_err(|error| plainly(&error))?;
         Ok(hello.disk)
     }
 
@@ -286,13 +287,22 @@ impl Sender {
                 if text.len() >= SEND_BYTES
                     && let Err(error) = flush(stream, &mut text)
                 {
-                    return error.to_string();
+                    return plainly(&error);
                 }
             }
             if let Err(error) = flush(stream, &mut text) {
-                return error.to_string();
+                return plainly(&error);
             }
         }
+    }
+}
+
+/// An error without the number that the system gives it, which tells a reader of the log nothing.
+fn plainly(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_lowercase(),
+        None => text,
     }
 }
 
@@ -322,6 +332,7 @@ fn wait_for_end(stream: &TcpStream) -> String {
     match LineReader::new(stream).read() {
         Ok(Line::Complete(line) | Line::Incomplete(line)) => format!("it said {}", shorten(line)),
         Ok(Line::End) => "closed by it".to_string(),
+        Err(LineError::Io(error)) => plainly(&error),
         Err(error) => error.to_string(),
     }
 }

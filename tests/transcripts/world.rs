@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use raft_lab::raft::event::Event;
 use raft_lab::raft::ready::{Committed, HeartbeatTimer, Input, Ready, Refusal};
+use raft_lab::raft::safety::Safety;
 use raft_lab::raft::types::{ClientId, Command, DiskId, NodeId, Persistent, Token};
 use raft_lab::raft::{Config, Raft};
 use raft_lab::store::{Applied, Store};
@@ -54,6 +55,8 @@ struct Node {
 #[derive(Debug, Default)]
 pub struct World {
     now: Duration,
+    /// Whatever a transcript does, Raft's properties hold.
+    judge: Safety,
     nodes: BTreeMap<NodeId, Node>,
     under_way: Vec<Parcel>,
     /// Set aside by `delay`.
@@ -264,6 +267,9 @@ impl World {
     }
 
     fn tell(&mut self, event: &Event) {
+        if let Err(violation) = self.judge.observe(event) {
+            panic!("{violation}\n  {event}");
+        }
         let line = event.to_string();
         // TIME NODE TERM ROLE TOPIC text: the first goes, the next four lose their alignment.
         let mut words = Vec::new();
@@ -481,6 +487,7 @@ impl World {
         assert!(node.raft.is_none(), "crash {id} first");
         node.synced = Persistent::default();
         node.config.disk = disk;
+        self.judge.forget(id);
     }
 
     // ---- time that runs by itself --------------------------------------------------------------
