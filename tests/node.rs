@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{Lab, PATIENCE};
+use common::{CALM, Lab, PATIENCE};
 use raft_lab::raft::types::Role;
 
 /// Reads the leader's status twice and returns by how much syncs, messages and commits grew between.
@@ -20,7 +20,7 @@ fn growth(lab: &Lab, leader: usize, between: impl FnOnce()) -> (u64, u64, u64) {
 
 #[test]
 fn many_clients_share_a_sync() {
-    let lab = Lab::start(3);
+    let lab = Lab::start_with(3, &CALM);
     let leader = lab.wait_for_leader();
     let (syncs, _, committed) = growth(&lab, leader, || {
         std::thread::scope(|scope| {
@@ -43,7 +43,7 @@ fn many_clients_share_a_sync() {
 
 #[test]
 fn an_idle_cluster_says_one_message_a_peer_a_heartbeat() {
-    let lab = Lab::start(3);
+    let lab = Lab::start_with(3, &CALM);
     let leader = lab.wait_for_leader();
     lab.append("the last one");
     lab.wait_for_equal_logs();
@@ -90,7 +90,9 @@ fn bad_input_gets_one_line_and_harms_nothing() {
     }
     let after = lab.status(1).unwrap();
     assert_eq!((after.term, after.last, after.role), (before.term, before.last, Role::Leader));
-    assert_eq!(lab.lines_with(1, " CLIENT ").len(), inputs.len(), "{}", lab.story());
+    lab.wait_until("each has its line in the log", || {
+        (lab.lines_with(1, " CLIENT ").len() == inputs.len()).then_some(())
+    });
 }
 
 #[test]
@@ -186,6 +188,7 @@ fn watch_shows_what_happens() {
 fn a_log_that_nobody_reads_ends_the_node() {
     let lab = Lab::prepare(1, &[]);
     let mut child = lab.command(1).spawn().unwrap();
+    let _open = child.stdin.take();
     // Closed: the next line finds out.
     drop(child.stdout.take());
     let mut said = String::new();
@@ -195,7 +198,7 @@ fn a_log_that_nobody_reads_ends_the_node() {
 
     // Open and never read: the pipe fills up, then the lower bound of the election timeout passes.
     let mut child = lab.command(1).stdout(Stdio::piped()).spawn().unwrap();
-    let _unread = child.stdout.take();
+    let (_unread, _open) = (child.stdout.take(), child.stdin.take());
     let deadline = Instant::now() + PATIENCE;
     let status = loop {
         if let Ok(mut connection) = lab.connect(1) {
@@ -229,9 +232,12 @@ fn a_wrong_setting_is_exit_code_2_and_one_line() {
 fn a_taken_port_is_exit_code_1_and_names_the_cure() {
     let lab = Lab::start(1);
     lab.wait_for_leader();
-    let output = lab.command(1).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
+    // Its standard input stays open, or it might end because of that.
+    let mut second = lab.command(1).spawn().unwrap();
+    let _open = second.stdin.take();
+    let mut said = String::new();
+    second.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(second.wait().unwrap().code(), Some(1));
     assert!(said.starts_with("node: cannot listen at 127.0.0.1:") && said.contains("--listen"), "{said}");
 }
 

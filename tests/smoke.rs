@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::Lab;
+use common::{CALM, Lab};
 use raft_lab::raft::types::Role;
 
 #[test]
 fn three_nodes_elect_append_and_survive() {
-    let mut lab = Lab::start(3);
+    let mut lab = Lab::start_with(3, &CALM);
     let leader = lab.wait_for_leader();
     let follower = leader % 3 + 1;
 

@@ -22,6 +22,9 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The timers of the nodes, unless a test sets others.
 pub const TIMERS: [(&str, &str); 2] = [("ELECTION_TIMEOUT_MS", "400-800"), ("HEARTBEAT_INTERVAL_MS", "100")];
 
+/// For tests that count, or name terms: no election even if the machine is busy for most of a second.
+pub const CALM: [(&str, &str); 2] = [("ELECTION_TIMEOUT_MS", "1200-2000"), ("HEARTBEAT_INTERVAL_MS", "150")];
+
 static COUNTER: AtomicUsize = AtomicUsize::new(0);
 
 /// A directory of its own under the system's temporary one, removed at the end.
