@@ -6,7 +6,7 @@
 //! demands progress. A failure prints its seed, and the seed alone replays it.
 //!
 //! Environment: `SIM_SEEDS` (how many, 1000), `SIM_STEPS` (of each, 5000), `SIM_THREADS`; and
-//! `SIM_SEED` (this one alone), with `SIM_LOG=1` for its whole log:
+//! `SIM_SEED` (this one alone, or `SIM_SEEDS` from it on), with `SIM_LOG=1` for its whole log:
 //!
 //! ```sh
 //! SIM_SEEDS=100000 SIM_STEPS=20000 cargo test --release simulation

@@ -145,7 +145,7 @@ fn seeds() {
         aloud: std::env::var_os("SIM_LOG").is_some(),
     };
     let (first, count) = match setting("SIM_SEED") {
-        Some(seed) => (seed, 1),
+        Some(seed) => (seed, setting("SIM_SEEDS").unwrap_or(1)),
         None => (0, setting("SIM_SEEDS").unwrap_or(1_000)),
     };
     let began = Instant::now();
