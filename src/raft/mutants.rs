@@ -74,13 +74,15 @@ pub enum Mutant {
     PrevNotChecked,
     /// An acknowledgement of an earlier term is counted in this one.
     StaleAck,
+    /// A leader that nobody answers goes on leading (no check-quorum).
+    NoCheckQuorum,
     /// Driver: everything is said before it is written, not a leader's AppendEntries alone.
     SpeaksBeforeSync,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub const ALL: [Mutant; 21] = [
+    pub const ALL: [Mutant; 22] = [
         Mutant::DoubleVoteRestart,
         Mutant::SameTermKeepsVote,
         Mutant::StaleGrant,
@@ -101,6 +103,7 @@ impl Mutant {
         Mutant::WipedDiskCounts,
         Mutant::PrevNotChecked,
         Mutant::StaleAck,
+        Mutant::NoCheckQuorum,
         Mutant::SpeaksBeforeSync,
     ];
 }

@@ -104,6 +104,20 @@ impl World {
 
     /// Some links are cut, and heal together after a while.
     fn cut(&mut self, fault: Fault) {
+        let length = self.length();
+        self.cut_links(fault);
+        if fault == Fault::Storm {
+            self.network.storm_until = self.now + length;
+        }
+        self.note(format!("{fault:?} for {} ms: {}", length / MS, self.network.cuts()));
+        self.push(length, Happening::Heals);
+        // Not every network tells its users that it is cut.
+        if pick(&mut self.random, &[true, false]) {
+            self.dial_all();
+        }
+    }
+
+    pub fn cut_links(&mut self, fault: Fault) {
         let size = self.nodes.len();
         if size == 1 {
             return;
@@ -113,9 +127,7 @@ impl World {
         let lonely = if fault == Fault::IsolateLeader { self.leader().unwrap_or(a) } else { a };
         let (near, far) = (NodeId(a as u64 + 1), NodeId(b as u64 + 1));
         let groups = groups(size, &mut self.random);
-        let length = self.length();
         match fault {
-            Fault::Storm => self.network.storm_until = self.now + length,
             Fault::CutOneWay => self.network.cut(near, far),
             Fault::CutTwoWay => {
                 self.network.cut(near, far);
@@ -125,13 +137,8 @@ impl World {
             Fault::Split => self.network.keep_only(|x, y| groups[x] == groups[y]),
             Fault::Shatter => self.network.keep_only(|_, _| false),
             Fault::Ring => self.network.keep_only(|x, y| (x + 1) % size == y),
-            _ => self.network.keep_only(|x, y| x == a || groups[x] == groups[y]),
-        }
-        self.note(format!("{fault:?} for {} ms: {}", length / MS, self.network.cuts()));
-        self.push(length, Happening::Heals);
-        // Not every network tells its users that it is cut.
-        if pick(&mut self.random, &[true, false]) {
-            self.dial_all();
+            Fault::Bridge => self.network.keep_only(|x, y| x == a || groups[x] == groups[y]),
+            _ => {}
         }
     }
 }
