@@ -175,8 +175,12 @@ impl Raft {
     }
 
     /// Why a candidate whose log ends at `last` cannot be voted for: the later last term wins, then
-    /// the longer log (§5.4.1).
+    /// the longer log (§5.4.1). A node that has lost its disk votes for nobody: it does not know
+    /// whom it voted for before, and one that never met the old disk would count the vote.
     fn log_refusal(&self, last: EntryId) -> Option<String> {
+        if let Some(other) = self.refused_by.first() {
+            return Some(format!("this node's disk is new, {other} remembers another"));
+        }
         let mine = self.log.last();
         #[cfg(test)]
         if let Some(bent) = self.bend_up_to_date(last) {

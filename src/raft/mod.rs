@@ -87,8 +87,9 @@ pub struct Raft {
     refused: BTreeMap<NodeId, DiskId>,
     /// Peers that refuse this node's own disk; each is told once.
     refused_by: BTreeSet<NodeId>,
-    /// Peers without a connection to them.
-    offline: BTreeSet<NodeId>,
+    /// What was last heard of the connection to each peer. One of which nothing was heard is written
+    /// to, in case it can be reached.
+    links: BTreeMap<NodeId, PeerState>,
     last_batch: u64,
     pace: Pace,
     window: Window,
@@ -125,7 +126,7 @@ impl Raft {
             disks: persistent.disks,
             refused: BTreeMap::new(),
             refused_by: BTreeSet::new(),
-            offline: BTreeSet::new(),
+            links: BTreeMap::new(),
             last_batch: 0,
             pace: Pace::new(now),
             window: Window::default(),
@@ -181,7 +182,11 @@ impl Raft {
             leader: self.leader(),
             last: self.log.last(),
             commit_index: self.commit_index,
-            peers: self.peers().into_iter().map(|peer| (peer, !self.offline.contains(&peer))).collect(),
+            peers: self
+                .peers()
+                .into_iter()
+                .map(|peer| (peer, self.links.get(&peer) == Some(&PeerState::Connected)))
+                .collect(),
         }
     }
 
@@ -329,17 +334,14 @@ impl Raft {
     }
 
     fn peer_changed(&mut self, peer: NodeId, state: PeerState, why: String) {
-        if state == PeerState::Connected {
-            self.offline.remove(&peer);
-            // What was under way on the old connection is lost: look for the match again.
-            if let State::Leader(leader) = &mut self.state
-                && let Some(progress) = leader.progress.get_mut(&peer)
-            {
-                let never_matched = progress.match_index == 0;
-                progress.probe(if never_matched { self.log.last().index } else { progress.match_index } + 1);
-            }
-        } else {
-            self.offline.insert(peer);
+        self.links.insert(peer, state);
+        // What was under way on the old connection is lost: look for the match again.
+        if state == PeerState::Connected
+            && let State::Leader(leader) = &mut self.state
+            && let Some(progress) = leader.progress.get_mut(&peer)
+        {
+            let never_matched = progress.match_index == 0;
+            progress.probe(if never_matched { self.log.last().index } else { progress.match_index } + 1);
         }
         self.tell(Fact::Peer { peer, state, why });
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::event::{Fact, Source, Span};
+use super::event::{Fact, PeerState, Source, Span};
 use super::message::Body;
 use super::mutants::mutant;
 use super::progress::Progress;
@@ -268,7 +268,7 @@ impl Raft {
         let heartbeat = std::mem::take(&mut leader.heartbeat_due);
         let mut sent_to = Vec::new();
         for (peer, progress) in &mut leader.progress {
-            if self.offline.contains(peer) {
+            if self.links.get(peer).is_some_and(|link| *link != PeerState::Connected) {
                 continue;
             }
             if heartbeat {
