@@ -23,7 +23,11 @@ impl World {
             Fault::Pause => self.pause(None),
             Fault::PauseLeader => self.pause(self.leader()),
             Fault::SlowDisk => self.slow_disk(),
-            Fault::Impatience => return self.impatience(),
+            Fault::Impatience => {
+                let node = self.any_node();
+                return self.impatience(node);
+            }
+            Fault::SplitVote => return (0..self.nodes.len()).try_for_each(|node| self.impatience(node)),
             Fault::Wipe => self.wipe_some(),
             cut => self.cut(cut),
         }
@@ -83,8 +87,7 @@ impl World {
         self.note(format!("the disk of {} is slow", self.nodes[node].id));
     }
 
-    fn impatience(&mut self) -> Checked {
-        let node = self.any_node();
+    fn impatience(&mut self, node: usize) -> Checked {
         self.note(format!("the election timer of {} fires", self.nodes[node].id));
         self.nodes[node].deadline = self.nodes[node].deadline.map(|at| at.min(self.now));
         self.attend(node)
