@@ -134,6 +134,10 @@ impl Safety {
 
     /// Takes the next line. After an error the checker is of no further use.
     pub fn observe(&mut self, event: &Event) -> Judged {
+        if event.term == 0 && matches!(event.fact, Fact::Error { .. }) {
+            // A node that could not read its disk does not know its term, and ends.
+            return Ok(());
+        }
         let node = self.nodes.entry(event.node).or_default();
         if event.term < node.term {
             let why = format!("{} is at t{} after t{}", event.node, event.term, node.term);

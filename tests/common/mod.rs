@@ -3,11 +3,14 @@
 //! fails prints the nodes' logs.
 #![allow(dead_code)] // each test file uses a part of it
 
+pub mod appender;
+pub mod judge;
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -27,7 +30,7 @@ pub const CALM: [(&str, &str); 2] = [("ELECTION_TIMEOUT_MS", "1200-2000"), ("HEA
 
 static COUNTER: AtomicUsize = AtomicUsize::new(0);
 
-/// A directory of its own under the system's temporary one, removed at the end.
+/// A directory of its own under the system's temporary one, removed at the end unless the test fails.
 pub struct TempDir(PathBuf);
 
 impl TempDir {
@@ -46,7 +49,11 @@ impl TempDir {
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        if thread::panicking() {
+            eprintln!("kept: {}", self.0.display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
     }
 }
 
@@ -75,6 +82,8 @@ struct Node {
     process: Option<Process>,
     lines: Arc<Mutex<Vec<String>>>,
     errors: Arc<Mutex<Vec<String>>>,
+    /// The process is stopped, as by a debugger.
+    paused: AtomicBool,
 }
 
 /// A cluster of real processes.
@@ -100,7 +109,8 @@ impl Lab {
 
     /// A cluster of which no node runs yet.
     pub fn prepare(size: usize, settings: &[(&str, &str)]) -> Lab {
-        let node = || Node { process: None, lines: Arc::default(), errors: Arc::default() };
+        let node =
+            || Node { process: None, lines: Arc::default(), errors: Arc::default(), paused: AtomicBool::new(false) };
         Lab {
             nodes: (0..size).map(|_| node()).collect(),
             ports: (0..size).map(|_| free_port()).collect(),
@@ -140,7 +150,13 @@ impl Lab {
 
     /// Starts a node that does not run, with the data that it has.
     pub fn start_node(&mut self, node: usize) {
-        let mut child = self.command(node).spawn().unwrap_or_else(|error| panic!("start node {node}: {error}"));
+        let command = self.command(node);
+        self.start_as(node, command);
+    }
+
+    /// The same by a command of the test's own.
+    pub fn start_as(&mut self, node: usize, mut command: Command) {
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("start node {node}: {error}"));
         let place = &mut self.nodes[node - 1];
         assert!(place.process.is_none(), "node {node} runs already");
         let mut readers = Vec::new();
@@ -156,6 +172,7 @@ impl Lab {
             let _ = process.child.wait();
             process.readers.into_iter().for_each(|reader| drop(reader.join()));
         }
+        self.nodes[node - 1].paused.store(false, Ordering::Relaxed);
     }
 
     /// Closes the node's standard input, which ends it.
@@ -180,26 +197,40 @@ impl Lab {
         }
     }
 
+    /// Is there a process that is not paused?
     pub fn runs(&self, node: usize) -> bool {
-        self.nodes[node - 1].process.is_some()
+        let node = &self.nodes[node - 1];
+        node.process.is_some() && !node.paused.load(Ordering::Relaxed)
+    }
+
+    /// The numbers of the nodes that run.
+    pub fn running(&self) -> Vec<usize> {
+        (1..=self.size()).filter(|node| self.runs(*node)).collect()
     }
 
     /// Stops the process as a debugger does: it is there, and does nothing.
     pub fn pause(&self, node: usize) {
-        self.signal(node, "-STOP");
+        self.signal(&[node], "-STOP");
     }
 
     pub fn resume(&self, node: usize) {
-        self.signal(node, "-CONT");
+        self.resume_all(&[node]);
+    }
+
+    /// Lets several go on in the same moment.
+    pub fn resume_all(&self, nodes: &[usize]) {
+        self.signal(nodes, "-CONT");
     }
 
     pub fn pid(&self, node: usize) -> u32 {
         self.nodes[node - 1].process.as_ref().map_or_else(|| panic!("node {node} does not run"), |p| p.child.id())
     }
 
-    fn signal(&self, node: usize, signal: &str) {
-        let status = Command::new("kill").args([signal, &self.pid(node).to_string()]).status();
-        assert!(status.is_ok_and(|status| status.success()), "kill {signal} of node {node}");
+    fn signal(&self, nodes: &[usize], signal: &str) {
+        let pids = nodes.iter().map(|node| self.pid(*node).to_string());
+        let status = Command::new("kill").arg(signal).args(pids).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill {signal} of {nodes:?}");
+        nodes.iter().for_each(|node| self.nodes[*node - 1].paused.store(signal == "-STOP", Ordering::Relaxed));
     }
 
     /// The node's log so far, of all its lives.
@@ -321,13 +352,21 @@ impl Lab {
         })
     }
 
-    /// Fails the test, with what all nodes have printed.
+    /// Fails the test, with the end of what all nodes have printed.
     pub fn fail(&self, why: &str) -> ! {
         panic!("{why}\n{}", self.story());
     }
 
-    /// The logs of all nodes as one, in the order of their times.
+    /// The end of the logs of all nodes as one, in the order of their times, without heartbeats. (A test
+    /// that fails leaves the whole in `all.log`.)
     pub fn story(&self) -> String {
+        const LINES: usize = 300;
+        let all = self.whole_story();
+        let lines: Vec<&str> = all.lines().filter(|line| !line.contains(" HEARTBEAT ")).collect();
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
+    }
+
+    fn whole_story(&self) -> String {
         let mut lines: Vec<String> = (1..=self.size()).flat_map(|node| self.lines(node)).collect();
         lines.sort();
         for node in 1..=self.size() {
@@ -340,6 +379,10 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         (1..=self.size()).for_each(|node| self.kill(node));
+        if thread::panicking() {
+            // Beside the data, which stays too.
+            let _ = std::fs::write(self.dir.path().join("all.log"), self.whole_story());
+        }
     }
 }
 
@@ -383,8 +426,13 @@ impl Connection {
 
     /// The next line, without its newline; empty at the end of the stream.
     pub fn line(&mut self) -> io::Result<String> {
+        Ok(self.whole_line()?.trim_end_matches('\n').to_string())
+    }
+
+    /// The next line with its newline; without one if the stream ended in the middle of it.
+    pub fn whole_line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         self.reader.read_line(&mut line)?;
-        Ok(line.trim_end_matches('\n').to_string())
+        Ok(line)
     }
 }
