@@ -2,7 +2,7 @@
 //!
 //! Each is a bug that a real implementation had (`SCENARIOS.md` names them). One at a time is
 //! switched on by `Config::mutant`, and the simulation must catch it. In every build but the test
-//! build of this library [`mutant!`] is the constant `false` and nothing of this is left.
+//! build of this library `mutant!` is the constant `false` and nothing of this is left.
 
 /// Whether the bug `$name` is switched on in the node `$raft`, which has a `config`.
 #[cfg(test)]
