@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::event::Fact;
 use super::message::Body;
+use super::mutants::mutant;
 use super::ready::{ElectionTimer, HeartbeatTimer};
 use super::replication::Leader;
 use super::types::{EntryId, MAX_NUMBER, NodeId};
@@ -116,7 +117,7 @@ impl Raft {
     /// have been replaced without hearing of it, so it stops leading (thesis §6.2).
     fn check_quorum(&mut self) {
         let State::Leader(leader) = &self.state else { return };
-        if !self.config.pre_vote {
+        if !self.config.pre_vote || mutant!(self, NoCheckQuorum) {
             return;
         }
         let patience = self.config.election_timeout.0;

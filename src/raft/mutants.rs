@@ -26,6 +26,7 @@ pub(crate) use mutant;
 use super::{
     Raft, State,
     election::Tally,
+    message::{Body, Message},
     types::{EntryId, Index},
 };
 
@@ -69,11 +70,19 @@ pub enum Mutant {
     AnyLogWins,
     /// A disk that was wiped is counted as the one before it (rethinkdb #5289).
     WipedDiskCounts,
+    /// Entries are taken wherever they fit, whatever is before them.
+    PrevNotChecked,
+    /// An acknowledgement of an earlier term is counted in this one.
+    StaleAck,
+    /// A leader that nobody answers goes on leading (no check-quorum).
+    NoCheckQuorum,
+    /// Driver: everything is said before it is written, not a leader's AppendEntries alone.
+    SpeaksBeforeSync,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub const ALL: [Mutant; 18] = [
+    pub const ALL: [Mutant; 22] = [
         Mutant::DoubleVoteRestart,
         Mutant::SameTermKeepsVote,
         Mutant::StaleGrant,
@@ -92,6 +101,10 @@ impl Mutant {
         Mutant::PreVoteIsVote,
         Mutant::AnyLogWins,
         Mutant::WipedDiskCounts,
+        Mutant::PrevNotChecked,
+        Mutant::StaleAck,
+        Mutant::NoCheckQuorum,
+        Mutant::SpeaksBeforeSync,
     ];
 }
 
@@ -118,6 +131,16 @@ impl Raft {
             Some(Mutant::AckMatchedOnly) => last,
             _ => matched,
         }
+    }
+
+    /// Takes an answer to an earlier term for one to the present term.
+    pub(super) fn bend_term(&self, message: Message) -> Message {
+        let stale = match message.body {
+            Body::RequestVoteReply { granted: true } => mutant!(self, StaleGrant),
+            Body::Matched { .. } => mutant!(self, StaleAck),
+            _ => false,
+        };
+        if stale { Message { term: self.current_term, ..message } } else { message }
     }
 
     /// Why a log that ends at `last` cannot be voted for, in the opinion of a mutant.

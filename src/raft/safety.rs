@@ -329,9 +329,15 @@ impl Safety {
             let why = format!("{} follows the commit of {before}", span.first);
             return violation(Property::StateMachineSafety, None, event, why);
         }
+        let watched = node.committed.is_some();
         node.committed = Some(last);
         node.committed_ever = node.committed_ever.max(last);
         if node.log.len() < last as usize {
+            // Who was not watched from its start may hold entries that were not seen.
+            if watched {
+                let why = format!("{} commits {}, but its log ends at {}", event.node, span.last, node.log.len());
+                return violation(Property::StateMachineSafety, None, event, why);
+            }
             node.log.resize(last as usize, UNKNOWN);
         }
         for (index, told) in

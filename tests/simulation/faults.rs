@@ -23,7 +23,11 @@ impl World {
             Fault::Pause => self.pause(None),
             Fault::PauseLeader => self.pause(self.leader()),
             Fault::SlowDisk => self.slow_disk(),
-            Fault::Impatience => return self.impatience(),
+            Fault::Impatience => {
+                let node = self.any_node();
+                return self.impatience(node);
+            }
+            Fault::SplitVote => return (0..self.nodes.len()).try_for_each(|node| self.impatience(node)),
             Fault::Wipe => self.wipe_some(),
             cut => self.cut(cut),
         }
@@ -83,8 +87,7 @@ impl World {
         self.note(format!("the disk of {} is slow", self.nodes[node].id));
     }
 
-    fn impatience(&mut self) -> Checked {
-        let node = self.any_node();
+    fn impatience(&mut self, node: usize) -> Checked {
         self.note(format!("the election timer of {} fires", self.nodes[node].id));
         self.nodes[node].deadline = self.nodes[node].deadline.map(|at| at.min(self.now));
         self.attend(node)
@@ -104,6 +107,20 @@ impl World {
 
     /// Some links are cut, and heal together after a while.
     fn cut(&mut self, fault: Fault) {
+        let length = self.length();
+        self.cut_links(fault);
+        if fault == Fault::Storm {
+            self.network.storm_until = self.now + length;
+        }
+        self.note(format!("{fault:?} for {} ms: {}", length / MS, self.network.cuts()));
+        self.push(length, Happening::Heals);
+        // Not every network tells its users that it is cut.
+        if pick(&mut self.random, &[true, false]) {
+            self.dial_all();
+        }
+    }
+
+    pub fn cut_links(&mut self, fault: Fault) {
         let size = self.nodes.len();
         if size == 1 {
             return;
@@ -113,9 +130,7 @@ impl World {
         let lonely = if fault == Fault::IsolateLeader { self.leader().unwrap_or(a) } else { a };
         let (near, far) = (NodeId(a as u64 + 1), NodeId(b as u64 + 1));
         let groups = groups(size, &mut self.random);
-        let length = self.length();
         match fault {
-            Fault::Storm => self.network.storm_until = self.now + length,
             Fault::CutOneWay => self.network.cut(near, far),
             Fault::CutTwoWay => {
                 self.network.cut(near, far);
@@ -125,13 +140,8 @@ impl World {
             Fault::Split => self.network.keep_only(|x, y| groups[x] == groups[y]),
             Fault::Shatter => self.network.keep_only(|_, _| false),
             Fault::Ring => self.network.keep_only(|x, y| (x + 1) % size == y),
-            _ => self.network.keep_only(|x, y| x == a || groups[x] == groups[y]),
-        }
-        self.note(format!("{fault:?} for {} ms: {}", length / MS, self.network.cuts()));
-        self.push(length, Happening::Heals);
-        // Not every network tells its users that it is cut.
-        if pick(&mut self.random, &[true, false]) {
-            self.dial_all();
+            Fault::Bridge => self.network.keep_only(|x, y| x == a || groups[x] == groups[y]),
+            _ => {}
         }
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! First a majority alone comes back, then everybody. Each time a leader must be elected, everything
 //! that clients still wait for must be answered, and one more append must reach every node, all
-//! within a bounded time.
+//! within a bounded time. At last, with pre-vote and check-quorum, some links are cut again for good:
+//! as long as one node has a majority around it, the cluster must go on (Cloudflare's outage of 2020
+//! was a cluster that did not).
 
 use super::judge::{Checked, fail};
-use super::profile::{ELECTION_TIMEOUT, Micros};
+use super::profile::{ELECTION_TIMEOUT, Fault, Micros, pick};
 use super::world::{Happening, World};
+use crate::raft::types::NodeId;
 
 /// How long a healthy cluster may take: many elections, since votes may split.
 const PATIENCE: Micros = 60 * ELECTION_TIMEOUT.1;
@@ -26,6 +29,9 @@ impl World {
         self.brings_progress(&majority)?;
         self.note("all nodes are up".to_owned());
         self.brings_progress(&counted)?;
+        if self.profile.pre_vote {
+            self.goes_on_in_part(&counted)?;
+        }
         self.everything_is_there()
     }
 
@@ -64,6 +70,38 @@ impl World {
             if self.now > end {
                 let why = format!("after {} s without faults: {}", PATIENCE / 1_000_000, self.state(members));
                 return fail("progress", why);
+            }
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Everybody is even. Now some links go for good; is there still a node with a majority around it?
+    fn goes_on_in_part(&mut self, counted: &[usize]) -> Checked {
+        let faults =
+            [Fault::CutOneWay, Fault::CutTwoWay, Fault::Ring, Fault::Bridge, Fault::IsolateLeader, Fault::Split];
+        for _ in 0..=self.random.below(4) {
+            let fault = pick(&mut self.random, &faults);
+            self.cut_links(fault);
+        }
+        let both_ways = |a: NodeId, b: NodeId| !self.network.is_cut(a, b) && !self.network.is_cut(b, a);
+        let around = |n: &&usize| {
+            let id = self.nodes[**n].id;
+            counted.iter().filter(|other| both_ways(id, self.nodes[**other].id)).count()
+        };
+        if !counted.iter().any(|n| around(&n) >= self.judge.majority()) {
+            return Ok(());
+        }
+        self.note(format!("these links are cut for good: {}", self.network.cuts()));
+        self.dial_all();
+        self.clients.last_append();
+        let end = self.now + PATIENCE;
+        while !self.clients.are_answered() {
+            if self.now > end {
+                return fail(
+                    "progress in part",
+                    format!("links cut: {}; {}", self.network.cuts(), self.state(counted)),
+                );
             }
             self.step()?;
         }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::raft::event::Event;
+use crate::raft::event::{Event, Fact};
 use crate::raft::message::{Body, Message};
 use crate::raft::progress::MAX_APPEND_ENTRIES;
 use crate::raft::ready::Ready;
@@ -39,6 +39,8 @@ pub struct Judge {
     safety: Safety,
     /// Votes that left a node, its own for itself included.
     votes: BTreeMap<(NodeId, Term), NodeId>,
+    /// The highest index that a node acknowledged in a term.
+    acknowledged: BTreeMap<(NodeId, Term), Index>,
     /// Who sent AppendEntries in a term.
     leaders: BTreeMap<Term, NodeId>,
     /// What is committed, and what each entry did when it was applied.
@@ -58,6 +60,7 @@ impl Judge {
             size,
             safety: Safety::new(),
             votes: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
             leaders: BTreeMap::new(),
             committed: Vec::new(),
             results: Vec::new(),
@@ -87,6 +90,12 @@ impl Judge {
 
     /// A line of a node's log.
     pub fn told(&mut self, event: &Event) -> Checked {
+        if let Fact::Replicated { last, on, .. } = &event.fact
+            && self.sees_inside
+            && self.acknowledged.get(&(*on, event.term)).is_none_or(|index| *index < last.index)
+        {
+            return fail("acks truthful", format!("{} counts {last} on {on}, which never said so", event.node));
+        }
         self.safety.observe(event).or_else(|violation| {
             let mut why = format!("{violation}\n    event:   {event:?}");
             if let Some(earlier) = &violation.earlier {
@@ -153,7 +162,7 @@ impl Judge {
             Body::AppendEntries { prev, commit, entries, .. } => {
                 self.append_left(node, message.term, (*prev, *commit, entries), disks)
             }
-            Body::Matched { index } => self.acknowledged(node, to, message.term, *index, disks),
+            Body::Matched { index } => self.acknowledges(node, to, message.term, *index, disks),
             _ => Ok(()),
         }
     }
@@ -228,13 +237,15 @@ impl Judge {
     }
 
     /// An acknowledgement: the log on disk equals the leader's through `index`.
-    fn acknowledged(&self, node: NodeId, to: NodeId, term: Term, index: Index, disks: &[SimDisk]) -> Checked {
+    fn acknowledges(&mut self, node: NodeId, to: NodeId, term: Term, index: Index, disks: &[SimDisk]) -> Checked {
         let durable = &disks[node.0 as usize - 1].durable;
         let Some(mine) = index.checked_sub(1).map(|at| durable.entries.get(at as usize)) else { return Ok(()) };
         let Some(mine) = mine else {
             let why = format!("{node} acknowledges {index}, its disk ends at {}", durable.entries.len());
             return fail("message before its record", why);
         };
+        let highest = self.acknowledged.entry((node, term)).or_default();
+        *highest = index.max(*highest);
         let leader = &disks[to.0 as usize - 1];
         if leader.durable.current_term == term && self.leaders.get(&term) == Some(&to) && !self.is_wiped(to) {
             // The leader may have lost unsynced entries in a crash; then it leads no more, in this term.

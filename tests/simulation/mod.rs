@@ -5,12 +5,12 @@
 //! every step [`judge`] and `raft::safety` look for a contradiction, and at the end [`finale`]
 //! demands progress. A failure prints its seed, and the seed alone replays it.
 //!
-//! Environment: `SIM_SEEDS` (how many, 500), `SIM_STEPS` (of each, 5000), `SIM_THREADS`; and
-//! `SIM_SEED` (this one alone), with `SIM_LOG=1` for its whole log:
+//! Environment: `SIM_SEEDS` (how many, 1000), `SIM_STEPS` (of each, 5000), `SIM_THREADS`; and
+//! `SIM_SEED` (this one alone, or `SIM_SEEDS` from it on), with `SIM_LOG=1` for its whole log:
 //!
 //! ```sh
-//! SIM_SEEDS=100000 SIM_STEPS=20000 cargo test --release simulation -- --nocapture
-//! SIM_SEED=17 SIM_LOG=1 cargo test simulation::seeds -- --nocapture
+//! SIM_SEEDS=100000 SIM_STEPS=20000 cargo test --release simulation
+//! SIM_SEED=17 SIM_LOG=1 cargo test simulation::run::seeds -- --nocapture
 //! ```
 //!
 //! Reading order: `profile` (what a seed means), `world` (time and the queue), `node` (the raft loop

@@ -184,6 +184,9 @@ impl World {
             overtaking.append(&mut ready.messages);
             ready.messages = std::mem::take(&mut overtaking);
         }
+        if self.mutant == Some(Mutant::SpeaksBeforeSync) {
+            overtaking.append(&mut ready.messages);
+        }
         if !ready.records.is_empty() {
             self.disks[n].plan(std::mem::take(&mut ready.records));
         }

@@ -43,11 +43,13 @@ pub enum Fault {
     SlowDisk,
     /// A node's election timer fires now.
     Impatience,
+    /// All election timers fire now: a split vote.
+    SplitVote,
     /// A node's disk is replaced by an empty one; once a run at the most.
     Wipe,
 }
 
-const FAULTS: [Fault; 17] = [
+const FAULTS: [Fault; 18] = [
     Fault::Crash,
     Fault::CrashLeader,
     Fault::CrashAll,
@@ -64,6 +66,7 @@ const FAULTS: [Fault; 17] = [
     Fault::Storm,
     Fault::SlowDisk,
     Fault::Impatience,
+    Fault::SplitVote,
     Fault::Wipe,
 ];
 

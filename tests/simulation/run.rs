@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,9 @@ use crate::raft::mutants::Mutant;
 use super::chronicle::Chronicle;
 use super::judge::Failure;
 use super::world::World;
+
+/// In a long run, how many seeds to the next line that says how far it is.
+const SEEDS_A_REPORT: u64 = 10_000;
 
 /// What to run each seed with.
 #[derive(Clone, Copy)]
@@ -27,10 +31,12 @@ pub struct Plan {
 /// How a run ended.
 pub struct Outcome {
     pub seed: u64,
+    /// Steps, those of the finale included.
     pub steps: u64,
     /// Terms with a leader, processes started, entries committed.
     pub work: [u64; 3],
-    pub failure: Option<(Failure, String)>,
+    pub last_lines: String,
+    pub failure: Option<Failure>,
 }
 
 thread_local! {
@@ -56,10 +62,8 @@ pub fn run(seed: u64, plan: Plan) -> Outcome {
             world.nodes.iter().map(|node| node.life + u64::from(node.is_up())).sum(),
             world.judge.committed.len() as u64,
         ],
-        failure: result.err().map(|failure| {
-            let story = format!("    {:?}\n{}", world.profile, world.chronicle.last_lines());
-            (failure, story)
-        }),
+        last_lines: format!("    {:?}\n{}", world.profile, world.chronicle.last_lines()),
+        failure: result.err(),
     }
 }
 
@@ -115,6 +119,22 @@ pub fn threads() -> usize {
     setting("SIM_THREADS").map_or(cores, |threads| threads as usize)
 }
 
+/// To people, even while the tests' output is captured.
+pub fn say(text: &str) {
+    // If nobody listens, there is nobody to tell.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// The same seed is the same run, to the last line.
+#[test]
+fn a_seed_replays() {
+    let plan = Plan { steps: 3000, mutant: None, sees_inside: true, aloud: false };
+    for seed in 0..10 {
+        let (one, two) = (run(seed, plan), run(seed, plan));
+        assert_eq!((one.steps, one.work, one.last_lines), (two.steps, two.work, two.last_lines), "seed {seed}");
+    }
+}
+
 /// Many seeds, each a different cluster in different trouble.
 #[test]
 fn seeds() {
@@ -125,8 +145,8 @@ fn seeds() {
         aloud: std::env::var_os("SIM_LOG").is_some(),
     };
     let (first, count) = match setting("SIM_SEED") {
-        Some(seed) => (seed, 1),
-        None => (0, setting("SIM_SEEDS").unwrap_or(500)),
+        Some(seed) => (seed, setting("SIM_SEEDS").unwrap_or(1)),
+        None => (0, setting("SIM_SEEDS").unwrap_or(1_000)),
     };
     let began = Instant::now();
     let (seeds, steps) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -134,7 +154,10 @@ fn seeds() {
     let failed: Mutex<Option<Outcome>> = Mutex::new(None);
     in_parallel(count, threads(), |n| {
         let outcome = run(first + n, plan);
-        seeds.fetch_add(1, Ordering::Relaxed);
+        let done = seeds.fetch_add(1, Ordering::Relaxed) + 1;
+        if done % SEEDS_A_REPORT == 0 {
+            say(&format!("simulation: {done} of {count} seeds, {:.0} s\n", began.elapsed().as_secs_f64()));
+        }
         steps.fetch_add(outcome.steps, Ordering::Relaxed);
         for (sum, number) in work.iter().zip(outcome.work) {
             sum.fetch_add(number, Ordering::Relaxed);
@@ -148,18 +171,19 @@ fn seeds() {
     let seconds = began.elapsed().as_secs_f64();
     let steps = steps.into_inner();
     let (seeds, [leaders, starts, committed]) = (seeds.into_inner(), work.map(AtomicU64::into_inner));
-    println!(
+    say(&format!(
         "simulation: {seeds} seeds, {steps} steps, {leaders} leaders, {starts} starts of nodes, {committed} entries \
-         committed, in {seconds:.1} s: {:.0} steps a second",
+         committed, in {seconds:.1} s: {:.0} steps a second\n",
         steps as f64 / seconds
-    );
+    ));
     if let Some(outcome) = failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
         report(&outcome, plan);
     }
 }
 
 fn report(outcome: &Outcome, plan: Plan) {
-    let Some((failure, story)) = &outcome.failure else { return };
+    let Some(failure) = &outcome.failure else { return };
+    let story = &outcome.last_lines;
     let (seed, steps) = (outcome.seed, plan.steps);
     panic!(
         "seed {seed} fails after {} steps: {}\n    {}\n  the last lines of the cluster's log:\n{story}  replay it with\n    \
