@@ -142,6 +142,7 @@ impl RaftLoop {
     }
 
     fn turn(&mut self, items: &mut Vec<Item>) {
+        let emptied = self.node.clock.now();
         let mut inputs = Vec::new();
         let mut queries = Vec::new();
         for item in items.drain(..) {
@@ -163,8 +164,9 @@ impl RaftLoop {
         items.shrink_to(1024);
         self.step(inputs);
         // Messages first, then the deadline: behind a long sync a heartbeat may have waited with the
-        // alarm, and it has moved the deadline.
-        if self.alarm.passed(self.node.clock.now()) {
+        // alarm, and it has moved the deadline. One that passed during the sync of this very turn waits
+        // for the next, with what came meanwhile.
+        if self.alarm.passed(emptied) {
             self.step(vec![Input::ElectionTimeout]);
         }
         for (request, reply) in queries {
