@@ -196,8 +196,8 @@ fn told(appended: &[Appended]) -> String {
 struct Pending {
     seq: u64,
     text: Arc<str>,
-    /// How often it was sent.
-    sent: u32,
+    /// How many copies of it may be in a log, or come there: each that was sent and not refused.
+    copies: u32,
 }
 
 /// Appends strings in one session.
@@ -236,7 +236,7 @@ impl Appender {
 
     fn push(&mut self, text: &str) {
         self.last_seq += 1;
-        self.pending.push_back(Pending { seq: self.last_seq, text: text.into(), sent: 0 });
+        self.pending.push_back(Pending { seq: self.last_seq, text: text.into(), copies: 0 });
     }
 
     /// Sends what is not under way and takes the answers that are there, at least one; what is done now.
@@ -266,7 +266,7 @@ impl Appender {
         };
         let requests: Vec<_> = self.pending.iter().skip(self.in_flight).map(|next| next.request(client)).collect();
         let sent = connection.send(&requests);
-        self.pending.iter_mut().skip(self.in_flight).for_each(|pending| pending.sent += 1);
+        self.pending.iter_mut().skip(self.in_flight).for_each(|pending| pending.copies += 1);
         self.in_flight = self.pending.len();
         let mut answer = match sent {
             Ok(()) => connection.receive(attempt),
@@ -307,15 +307,18 @@ impl Appender {
             Answer::Appended(id) => Ok(Verdict::Done(Some(*id))),
             // Applied long ago; only the place is forgotten.
             Answer::Error { code: ErrorCode::SessionForgotten, .. } => Ok(Verdict::Done(None)),
-            Answer::Error { code: ErrorCode::SessionExpired, .. } if first.sent == 1 => {
-                // It never went out before, so it was not applied, nor was anything behind it: a new session
-                // is safe. (It happens to one that was idle while a thousand others were not.)
+            Answer::Error { code: ErrorCode::SessionExpired, .. } if first.copies == 1 => {
+                // No other copy of it is anywhere, so it was not applied, nor was anything behind it: a new
+                // session is safe. (It happens to one that was idle while a thousand others were not, and to one
+                // that was born at a node that lags.)
                 self.client = None;
                 for (seq, pending) in (1..).zip(self.pending.iter_mut()) {
-                    (pending.seq, pending.sent) = (seq, 0);
+                    (pending.seq, pending.copies) = (seq, 0);
                 }
                 self.last_seq = self.pending.len() as u64;
-                self.hang_up("the session had expired");
+                // This node has just applied an entry: the new session is to be born there, not where it may lag.
+                self.in_flight = 0;
+                self.leader.leave("the session had expired");
                 Ok(Verdict::Again)
             }
             Answer::Error { code: ErrorCode::SessionExpired, text } => Err(Failure::NotDone(format!(
@@ -327,7 +330,14 @@ impl Appender {
                 self.hang_up(&format!("expects number {expected} of this session"));
                 Ok(Verdict::Again)
             }
-            other => self.turned_away(other).map(|()| Verdict::Again),
+            other => {
+                if let Some(first) = self.pending.front_mut()
+                    && refuses(other)
+                {
+                    first.copies -= 1;
+                }
+                self.turned_away(other).map(|()| Verdict::Again)
+            }
         }
     }
 
@@ -349,13 +359,28 @@ impl Appender {
             0 => String::new(),
             more => format!(" and the {more} after it"),
         };
-        let sent = self.pending.iter().filter(|pending| pending.sent > 0).count();
-        let chance = match (sent, self.pending.len()) {
-            (0, _) => "it was never sent, so it is not in the log".to_string(),
+        // The store takes a session's strings in their order: without the first nothing behind it counts.
+        let taken = match first.copies {
+            0 => 0,
+            _ => self.pending.iter().filter(|pending| pending.copies > 0).count(),
+        };
+        let chance = match (taken, self.pending.len()) {
+            (0, 1) => "no node took it, so it is not in the log".to_string(),
+            (0, _) => "no node took them, so they are not in the log".to_string(),
             (1, 1) => "it may still be committed".to_string(),
-            (sent, all) => format!("{sent} of these {all} may still be committed"),
+            (taken, all) => format!("{taken} of these {all} may still be committed"),
         };
         format!("not confirmed: {}{others} ({chance})", quote(&shortened(&first.text)))
+    }
+}
+
+/// The node took nothing: what this answers is in no log because of it.
+fn refuses(answer: &Answer) -> bool {
+    use ErrorCode::{Busy, NoLeader, TooManyConnections};
+    match answer {
+        Answer::Redirect { .. } => true,
+        Answer::Error { code, .. } => matches!(code, Busy | NoLeader | TooManyConnections),
+        _ => false,
     }
 }
 

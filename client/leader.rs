@@ -152,8 +152,8 @@ impl Leader {
         Place { node: leader, address: address.to_string() }
     }
 
-    /// Hangs up and notes why. After each round without success there is a pause.
-    fn leave(&mut self, why: &str) {
+    /// Hangs up and notes why; the same node is next. After each round without success there is a pause.
+    pub fn leave(&mut self, why: &str) {
         self.connection = None;
         self.tried.insert((self.place.node, self.place.address.clone()), why.to_string());
         self.failed += 1;

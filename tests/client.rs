@@ -176,6 +176,24 @@ fn a_session_that_expires_before_anything_was_sent_is_replaced() {
 }
 
 #[test]
+fn a_session_that_was_born_at_a_node_that_lags_is_replaced_too() {
+    let lagging = Played::new(|line| match line {
+        "session" => say("session 0-00000000000000aa"),
+        _ => say("redirect node_2 node_2.invalid:1234"),
+    });
+    let leader = Played::new(|line| {
+        match line {
+            "session" => Reply::Say(SESSION.to_string()),
+            "status" => say(&STATUS_1.replace("node_1", "node_2").replace("peers=node_2:up", "peers=node_1:up")),
+            line if line.contains(" 0-") => say("error session-expired it is not known"),
+            _ => say("ok 9@2"),
+        }
+    });
+    // The redirect was no taking of the string, so nothing can be there twice.
+    done(&client(&[&lagging.address, &leader.address], &["append", "x"]), "ok 9@2 \"x\"\n");
+}
+
+#[test]
 fn a_session_that_expires_after_the_string_was_sent_is_told_honestly() {
     let mut sent = 0;
     let node = Played::new(move |line| {
@@ -192,8 +210,14 @@ fn a_session_that_expires_after_the_string_was_sent_is_told_honestly() {
 #[test]
 fn giving_up_says_whether_the_string_may_still_be_committed() {
     let output = client(&[&nobody(), &nobody(), &nobody()], &["--timeout", "0.5", "append", "x", "y"]);
-    let parts = ["\"x\" and the 1 after it (it was never sent", "connection refused", "Cure: 2 of 3 nodes must run"];
+    let parts = ["\"x\" and the 1 after it (no node took them", "connection refused", "Cure: 2 of 3 nodes must run"];
     failed(&output, 1, &parts);
+    let refusing = Played::new(|line| match line {
+        "session" => Reply::Say(SESSION.to_string()),
+        _ => say("error no-leader an election is on"),
+    });
+    let output = client(&[&refusing.address], &["--timeout", "0.5", "append", "x"]);
+    failed(&output, 1, &["\"x\" (no node took it, so it is not in the log)"]);
     let silent = Played::new(|line| if line == "session" { Reply::Say(SESSION.to_string()) } else { Reply::Hang });
     let output = client(&[&silent.address], &["--timeout", "0.5", "append", "x"]);
     failed(&output, 1, &["\"x\" (it may still be committed)", "within 0.5 s", "no answer in time"]);
