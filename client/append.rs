@@ -122,7 +122,8 @@ fn fill(appender: &mut Appender, lines: &Receiver<Result<String, String>>) -> Re
             // What is under way is still waited for.
             Ok(Err(why)) => {
                 while !appender.pending.is_empty() {
-                    print(&told(&appender.advance()?))?;
+                    // A closed output does not make the bad line a normal end.
+                    let _ = print(&told(&appender.advance()?));
                 }
                 return Err(Failure::NotDone(why));
             }
@@ -245,7 +246,8 @@ impl Appender {
         while done.is_empty() {
             if let Err(failure) = self.exchange(&mut done) {
                 let Failure::NotDone(why) = failure else { return Err(failure) };
-                print(&told(&done))?;
+                // Whether anybody reads it or not, this did not end well.
+                let _ = print(&told(&done));
                 return Err(Failure::NotDone(format!("{}: {why}", self.not_appended())));
             }
         }

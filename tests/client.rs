@@ -278,6 +278,22 @@ fn a_bad_line_of_standard_input_is_named_and_what_came_before_is_appended() {
 }
 
 #[test]
+fn a_bad_line_of_standard_input_is_a_failure_even_if_nobody_reads_the_answers() {
+    let leader = Played::new(|line| match line {
+        "session" => Reply::Say(SESSION.to_string()),
+        _ => {
+            thread::sleep(Duration::from_millis(300));
+            say("ok 2@1")
+        }
+    });
+    let mut command = command(&[&leader.address], &["append", "-"]);
+    let mut running = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(running.stdout.take());
+    running.stdin.take().unwrap().write_all(b"good\n\xff\n").unwrap();
+    failed(&running.wait_with_output().unwrap(), 1, &["standard input, line 2: expected UTF-8"]);
+}
+
+#[test]
 fn the_log_comes_in_pages_and_goes_on_at_the_next_leader() {
     let follower = Played::new(|_| say("redirect node_2 node_2.invalid:1234"));
     let mut asked = 0;
