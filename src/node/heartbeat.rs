@@ -49,8 +49,27 @@ fn tick(interval: Duration, orders: &Queue<HeartbeatTimer>, inbox: &Inbox) {
         if !inbox.push(Item::HeartbeatTick, 0) {
             return;
         }
-        // Every interval, counted from the start; after a pause of the machine, from now on: ticks
-        // that were missed are not made up for.
-        next = Some((due + interval).max(Instant::now()));
+        next = Some(next_tick(due, interval, Instant::now()));
+    }
+}
+
+/// Every interval, counted from the start; after a pause of the machine, from now on: ticks that were
+/// missed are not made up for.
+fn next_tick(due: Instant, interval: Duration, now: Instant) -> Instant {
+    let next = due + interval;
+    if next > now { next } else { now + interval }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missed_ticks_are_not_made_up_for() {
+        let (due, interval) = (Instant::now(), Duration::from_secs(2));
+        let after = |late| next_tick(due, interval, due + Duration::from_millis(late)) - due;
+        assert_eq!(after(0), Duration::from_secs(2));
+        assert_eq!(after(1_999), Duration::from_secs(2), "a late tick does not shift the others");
+        assert_eq!(after(5_000), Duration::from_secs(7));
     }
 }
