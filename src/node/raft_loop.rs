@@ -306,6 +306,10 @@ impl RaftLoop {
                 if !local && self.raft.role() != Role::Leader {
                     return Reply::Answer(self.raft.leader().map_or_else(no_leader, |leader| self.redirect(leader)));
                 }
+                if !local && !self.raft.knows_committed() {
+                    let text = "the leader is new and does not know yet what is committed; try again in a moment";
+                    return Reply::Answer(error(ErrorCode::Busy, text));
+                }
                 let page = self.store.strings_from(from, LOG_PAGE, LOG_PAGE_BYTES);
                 Reply::Page(page, self.raft.commit_index())
             }

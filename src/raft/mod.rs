@@ -202,6 +202,12 @@ impl Raft {
         self.commit_index
     }
 
+    /// A new leader learns what was committed before its term by committing an entry of its own; until
+    /// then its commit index may lie behind what clients were told (§8).
+    pub fn knows_committed(&self) -> bool {
+        self.log.id(self.commit_index).is_some_and(|id| id.term == self.current_term)
+    }
+
     pub fn log(&self) -> &Log {
         &self.log
     }

@@ -25,7 +25,7 @@ use crate::text::{Tokens, number, push_number, push_plain, push_quoted, shorten,
 
 /// Strings in one page of `log`, at the most.
 pub const LOG_PAGE: usize = 1000;
-/// A page of `log` ends with the string that brings it to this many bytes, as written.
+/// Text in one page of `log`, in bytes, at the most, unless it is one string; escapes may make six of one.
 pub const LOG_PAGE_BYTES: usize = 512 * 1024;
 /// The longest `host:port` of a redirect, in bytes.
 pub const MAX_ADDRESS_BYTES: usize = MAX_HOST_BYTES + ":65535".len();
@@ -107,7 +107,7 @@ impl Request {
 pub enum ErrorCode {
     /// No leader is known; an election may be on its way. Try again, here or elsewhere.
     NoLeader,
-    /// Too much waits already. Try again later.
+    /// Too much waits already, or the leader is too new to answer. Try again later.
     Busy,
     /// The session was evicted, or is too old to be known: whether the request was applied is not
     /// known any more.
