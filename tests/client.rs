@@ -181,13 +181,11 @@ fn a_session_that_was_born_at_a_node_that_lags_is_replaced_too() {
         "session" => say("session 0-00000000000000aa"),
         _ => say("redirect node_2 node_2.invalid:1234"),
     });
-    let leader = Played::new(|line| {
-        match line {
-            "session" => Reply::Say(SESSION.to_string()),
-            "status" => say(&STATUS_1.replace("node_1", "node_2").replace("peers=node_2:up", "peers=node_1:up")),
-            line if line.contains(" 0-") => say("error session-expired it is not known"),
-            _ => say("ok 9@2"),
-        }
+    let leader = Played::new(|line| match line {
+        "session" => Reply::Say(SESSION.to_string()),
+        "status" => say(&STATUS_1.replace("node_1", "node_2").replace("peers=node_2:up", "peers=node_1:up")),
+        line if line.contains(" 0-") => say("error session-expired it is not known"),
+        _ => say("ok 9@2"),
     });
     // The redirect was no taking of the string, so nothing can be there twice.
     done(&client(&[&lagging.address, &leader.address], &["append", "x"]), "ok 9@2 \"x\"\n");

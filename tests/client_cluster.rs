@@ -131,6 +131,12 @@ fn a_cluster_without_docker() {
     let all: Vec<_> = (1..=3).map(|n| cluster.ask(&["log", "--node", &n.to_string()]).stdout).collect();
     assert!(String::from_utf8_lossy(&all[0]).lines().count() == 2 && all.iter().all(|one| *one == all[0]), "{all:?}");
 
+    // In one breath, as a script says it.
+    cluster.order("stop 1\nstart 1");
+    cluster.wait_for(&["client", "node_1 runs again"]);
+    cluster.wait_for(&["node_1  |", "START"]);
+    cluster.wait_for(&["node_1  |", "COMMIT", "during the outage"]);
+
     cluster.order("dance 1");
     cluster.wait_for(&["\"dance 1\" is not understood"]);
     let torn = |line: &&String| !line.starts_with("node_") && !line.starts_with("client  | ");

@@ -63,8 +63,8 @@ const BATCH: usize = 5000;
 /// What the main thread hears of.
 enum Happening {
     Line(NodeId, Line),
-    /// Both outputs of the node are closed: it has ended.
-    Ended(NodeId),
+    /// Both outputs of the node's process with this number are closed: it has ended.
+    Ended(NodeId, u32),
     Ordered(Order),
     /// No more orders can come.
     ConsoleClosed,
@@ -202,7 +202,7 @@ impl Supervisor {
                 self.push_lines(&mut text, &mut lines);
                 match happening {
                     Happening::Line(..) => {}
-                    Happening::Ended(node) => text.push_str(&self.ended(node)),
+                    Happening::Ended(node, process) => text.push_str(&self.ended(node, process)),
                     Happening::Ordered(Order::Quit) => return print(&text),
                     Happening::Ordered(order) => text.push_str(&format!("client  | {}\n", self.obey(&order)?)),
                     Happening::ConsoleClosed => self.listening = false,
@@ -230,8 +230,12 @@ impl Supervisor {
         self.nodes.iter_mut().find(|process| process.node() == node)
     }
 
-    fn ended(&mut self, node: NodeId) -> String {
-        let how = self.process(node).map_or("is unknown".to_string(), Process::reap);
+    fn ended(&mut self, node: NodeId, process: u32) -> String {
+        // One that was killed and revived in one breath runs as another process by now.
+        let Some(process) = self.process(node).filter(|current| current.pid() == process) else {
+            return String::new();
+        };
+        let how = process.reap();
         let cure = if self.listening { format!("; to revive it: start {}", node.0) } else { String::new() };
         format!("client  | {node} {how}{cure}\n")
     }
@@ -254,6 +258,8 @@ impl Supervisor {
                 Ok(format!("{node} is killed"))
             }
             (Order::Start(_), false) => {
+                // Killed a moment ago, it may still hold its port and its data.
+                process.reap();
                 *process = Process::start(*node, &program, arguments, sender)?;
                 Ok(format!("{node} runs again, process {}", process.pid()))
             }

@@ -18,6 +18,8 @@ use crate::output::Failure;
 pub struct Process {
     node: NodeId,
     child: Child,
+    /// It was told to end; what it said before may still be on its way.
+    killed: bool,
     ended: Option<ExitStatus>,
 }
 
@@ -35,6 +37,7 @@ impl Process {
         let mut child = command
             .spawn()
             .map_err(|error| Failure::NotDone(format!("cannot start {node} ({}): {error}", program.display())))?;
+        let process = child.id();
         let errors = child.stderr.take();
         let output = child.stdout.take();
         thread::spawn(move || {
@@ -43,9 +46,9 @@ impl Process {
             forward(node, output, &happenings);
             // Its last words on standard error come before the news of its end.
             let _ = second.join();
-            let _ = happenings.send(Happening::Ended(node));
+            let _ = happenings.send(Happening::Ended(node, process));
         });
-        Ok(Process { node, child, ended: None })
+        Ok(Process { node, child, killed: false, ended: None })
     }
 
     pub fn node(&self) -> NodeId {
@@ -57,7 +60,7 @@ impl Process {
     }
 
     pub fn is_running(&self) -> bool {
-        self.ended.is_none()
+        self.ended.is_none() && !self.killed
     }
 
     /// It ended by itself with an error: starting it again would do the same.
@@ -67,6 +70,7 @@ impl Process {
 
     /// At once, as by `kill -9`. Its end is told by [`Happening::Ended`].
     pub fn kill(&mut self) {
+        self.killed = true;
         // The error says that it has ended already.
         let _ = self.child.kill();
     }
@@ -87,7 +91,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.is_running() {
+        if self.ended.is_none() {
             self.kill();
             let _ = self.child.wait();
         }
