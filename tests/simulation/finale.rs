@@ -9,7 +9,6 @@
 use super::judge::{Checked, fail};
 use super::profile::{ELECTION_TIMEOUT, Fault, Micros, pick};
 use super::world::{Happening, World};
-use crate::raft::types::NodeId;
 
 /// How long a healthy cluster may take: many elections, since votes may split.
 const PATIENCE: Micros = 60 * ELECTION_TIMEOUT.1;
