@@ -1,4 +1,59 @@
 //! raft-lab: three nodes keep one replicated log of strings.
+//!
+//! A Raft small enough to read in an evening and good enough to trust: the standard library alone,
+//! threads, lines of text on the wire and on disk. README.md is for those who run it; this page is
+//! for those who read it.
+//!
+//! # Where to begin
+//!
+//! 1. [`raft::types`], [`raft::message`], [`raft::ready`]: the words, what nodes say to each other,
+//!    what goes into the algorithm and what comes out.
+//! 2. [`raft`]: one step of it; then `raft/election.rs` (§5.2) and `raft/replication.rs` (§5.3, §5.4).
+//! 3. `node/raft_loop.rs`: the one thread that owns everything, and the order of send, sync, answer.
+//! 4. [`disk::wal`] and [`wire`]: the same text on disk and on the wire. [`store`]: exactly once.
+//! 5. `tests/transcripts/`: what nodes say in forty corners of the protocol, a story a file.
+//! 6. `tests/simulation/`: whole clusters under every fault, replayed from a seed.
+//!
+//! # Three laws
+//!
+//! 1. **The algorithm is pure.** [`raft`] knows no clock, socket, disk, thread or dice; inputs are
+//!    data, time too, and what it wants done comes back as a [`raft::ready::Ready`]. It cannot fail
+//!    and cannot block. `tests/tidy.rs` guards this.
+//! 2. **One owner for each piece of state; threads share by message.** There is no lock around the
+//!    algorithm, so nobody ever waits for a disk under one, and a queue is a batch for free.
+//! 3. **Only a leader's AppendEntries may overtake its own disk** (thesis §10.2.1). Votes,
+//!    acknowledgements, answers and log lines leave after what they depend on is synced; the leader
+//!    counts its own copy only once it is durable.
+//!
+//! # Floors: each imports only what is below it
+//!
+//! ```text
+//! 3  node/      the threads, their queues and limits       main.rs: settings, then node::run
+//! 2  wire/      lines between nodes and with clients       disk/: the write-ahead log
+//!    store.rs   the list of strings and the sessions       settings.rs, cluster.rs, paint.rs
+//! 1  raft/      the algorithm, its events, and safety: Raft's five properties as a checker
+//! 0  text/      quoting, tokens, checksum, random numbers
+//! ```
+//!
+//! `client/` is a program of its own on the same library: one file a command.
+//!
+//! # Threads
+//!
+//! ```text
+//! listener ─▶ conn-1, conn-2, … (decode) ─┐
+//! election-timer ─────────────────────────┼─▶ inbox ─▶ raft-loop ─▶ outboxes ─▶ to-node_2, to-node_3 (encode)
+//! heartbeat ──────────────────────────────┘              ├─▶ replies ─▶ conn-1, conn-2, …
+//!                                                        └─▶ event-log ─▶ standard output, watchers
+//! ```
+//!
+//! Every queue is bounded; `node/limits.rs` says how far, and what happens then. No signal can be
+//! caught with std, so a node lives crash-only: it ends with its process, at any moment.
+//!
+//! # What is left out
+//!
+//! Membership changes (§6), since the lab's cluster is fixed. TLS and passwords, since the nodes'
+//! port is for their own network. Byzantine faults, which are not Raft's subject. Snapshots (§7),
+//! linearizable reads (§8) and the readmission of a node whose disk was lost, so far.
 
 pub mod cluster;
 pub mod disk;

@@ -1,6 +1,6 @@
 //! The settings of a node: each is a flag and an environment variable, and the flag wins.
 //!
-//! One table, [`SETTINGS`], holds them all; reading, checking and `--help` go by it. Every error is one line that
+//! One table, `SETTINGS`, holds them all; reading, checking and `--help` go by it. Every error is one line that
 //! names the flag or the variable, what was given and what is allowed.
 
 use std::collections::BTreeMap;

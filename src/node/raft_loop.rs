@@ -21,7 +21,7 @@ use crate::raft::Raft;
 use crate::raft::event::{Event, Fact};
 use crate::raft::message::Message;
 use crate::raft::ready::{Committed, Input, Ready, Refusal};
-use crate::raft::types::{ClientId, Command, Index, NodeId, Role, Token};
+use crate::raft::types::{ClientId, Command, Index, NodeId, Role, Term, Token};
 use crate::store::{Applied, Page, Store};
 use crate::text::random::Random;
 use crate::text::shorten;
@@ -106,12 +106,15 @@ pub struct RaftLoop {
     waiting: BTreeMap<Token, Waiting>,
     last_token: Token,
     told: ClientLines,
+    /// Term and role as they were when last everything was on disk.
+    on_disk: (Term, Role),
 }
 
 impl RaftLoop {
     pub fn new(node: Arc<Shared>, raft: Raft, wal: Wal, alarm: Alarm, metronome: Metronome) -> RaftLoop {
         RaftLoop {
             told: ClientLines { second: node.clock.now(), lines: 0, left_out: 0 },
+            on_disk: (raft.current_term(), raft.role()),
             node,
             raft,
             wal,
@@ -190,14 +193,16 @@ impl RaftLoop {
             {
                 self.disk_failed(&error.to_string());
             }
+            self.on_disk = (self.raft.current_term(), self.raft.role());
             self.send(ready.messages);
+            // Before the answers: one that has a line of its own tells the term to which these lead.
+            self.node.log.tell(ready.events);
             for (token, refusal) in ready.refusals {
                 self.refuse(token, refusal);
             }
             for committed in ready.committed {
                 self.apply(committed);
             }
-            self.node.log.tell(ready.events);
             if let Some(timer) = ready.election_timer {
                 self.alarm.set(timer, self.node.clock.now());
             }
@@ -221,7 +226,10 @@ impl RaftLoop {
 
     /// A failed write or sync is never retried: nobody knows what is on the disk then.
     fn disk_failed(&mut self, text: &str) -> ! {
-        self.tell(Fact::Error { text: text.to_string() });
+        // The core is ahead of the disk; a line tells only what the next start will find.
+        let (at, (term, role)) = (self.node.clock.now(), self.on_disk);
+        let fact = Fact::Error { text: text.to_string() };
+        self.node.log.tell(vec![Event { at, node: self.node.own.node, term, role, fact }]);
         self.node.log.flush(Duration::from_secs(1));
         end(text);
     }
