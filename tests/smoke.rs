@@ -33,3 +33,16 @@ fn three_nodes_elect_append_and_survive() {
     assert!((1..=3).all(|node| lab.errors(node).is_empty()), "{}", lab.story());
     assert!(lab.stop(next).success(), "a node ends with its standard input");
 }
+
+#[test]
+fn watch_shows_what_happens() {
+    let lab = Lab::start(1);
+    lab.wait_for_leader();
+    let mut watcher = lab.connect(1).unwrap();
+    watcher.send("watch").unwrap();
+    assert_eq!(watcher.line().unwrap(), "ok watching node_1");
+    lab.append("seen");
+    let line = watcher.line().unwrap();
+    assert!(line.contains("APPEND     2@1 \"seen\" from client"), "{line}");
+    assert!(line.parse::<raft_lab::raft::event::Event>().is_ok(), "{line}");
+}

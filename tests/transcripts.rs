@@ -28,6 +28,7 @@
 //! | `hold-disk 2` / `sync 2` / `free-disk 2` | each write waits for its sync / it is synced / no more waiting |
 //! | `crash 2 [keeping 1\|all]` / `restart 2` | what is not synced is lost, but for its first records / comes back |
 //! | `wipe 2` | the data directory of the stopped node is lost |
+//! | `rot 2 1` | the last entry on the disk of the stopped node is lost, though it was synced |
 //! | `partition 1 \| 2 3`, `only 1-2 2-3`, `cut 1->2`, `heal [1->2]` | ways that messages cannot go |
 //! | `lose 1->2`, `connect 1->2` | node_1's connection to node_2 breaks, is made |
 //! | `status`, `log 2`, `disk 2`, `list 2` | roles; entries; term and vote on disk; the strings of the state machine |
@@ -75,7 +76,7 @@ transcripts! {
     // Network
     probe_recovers, slow_follower_bounded, one_way_cut, ring, bridge, quorum_loss, chain, reconnect_storm,
     // Disk
-    wiped_rejoin,
+    wiped_rejoin, acknowledged_lost,
 }
 
 #[test]

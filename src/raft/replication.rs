@@ -219,8 +219,14 @@ impl Raft {
         let State::Leader(leader) = &mut self.state else { return };
         let Some(progress) = leader.progress.get_mut(&from) else { return };
         progress.last_ack = self.now;
-        if prev.index <= progress.match_index || !progress.rejection_is_current(prev.index) {
+        if !progress.rejection_is_current(prev.index) {
             return;
+        }
+        // What it has acknowledged it must have. One that has it no longer (its log was damaged at the
+        // end, which looks like a torn write) is not counted with it any more, and gets it again.
+        let lost = (prev.index > 0 && prev.index <= progress.match_index).then_some(prev);
+        if lost.is_some() {
+            progress.match_index = 0;
         }
         // If this log has the follower's conflicting term, they agree at most to where it ends here.
         let hint = match conflict.term {
@@ -228,6 +234,12 @@ impl Raft {
             term => self.log.last_of_term(term).map_or(conflict.index, |last| last + 1),
         };
         progress.probe(hint.clamp(progress.match_index + 1, prev.index));
+        if let Some(id) = lost {
+            self.error(format!(
+                "{from} has acknowledged {id} and has it no longer: its disk has lost what was synced; it gets it \
+                 again, but do not trust that disk"
+            ));
+        }
     }
 
     /// An entry is committed once a majority has it on disk, if it is of the leader's own term;

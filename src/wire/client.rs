@@ -58,7 +58,7 @@ impl Request {
             Request::Session => out.push_str("session"),
             Request::Log { from, local } => {
                 out.push_str("log");
-                if *from != 1 || *local {
+                if *from != 1 {
                     push_number_field(out, " from=", *from);
                 }
                 out.push_str(if *local { " local" } else { "" });
@@ -68,7 +68,7 @@ impl Request {
         }
     }
 
-    /// Reads a request. One line means the same as another: `log from=1` is `log`.
+    /// Reads a request. `from=1` goes without saying: `log from=1` is `log`.
     pub fn decode(line: &str) -> Result<Request, WireError> {
         let mut tokens = Tokens::new(line);
         let command = tokens.word(EXPECTED_COMMANDS)?;
@@ -80,7 +80,7 @@ impl Request {
             }
             "session" => Request::Session,
             "log" => {
-                let from = if tokens.is_empty() { 1 } else { tokens.number_field("from=")? };
+                let from = if matches!(tokens.peek(), "" | "local") { 1 } else { tokens.number_field("from=")? };
                 if from == 0 {
                     return Err(tokens.expected("from=", "an index, at least 1", "0"));
                 }

@@ -57,7 +57,6 @@ const CLIENT: [&str; 42] = [
     "log from=1 from=1",
     "log from=1 local local",
     "log local from=1",
-    "log local",
     // Out of their limits.
     "log from=0",
     "append 0-9f3a01c2d4e5f607 0 \"x\"",

@@ -139,6 +139,7 @@ impl Script {
             },
             "restart" => self.nodes(&words).into_iter().for_each(|id| self.world.restart(id)),
             "wipe" => self.world.wipe(self.one_node(&words)),
+            "rot" => self.world.rot(self.one_node(&words[..1]), self.number(words[1]) as usize),
             _ => self.execute_on_links(command, rest, &words),
         }
     }

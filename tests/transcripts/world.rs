@@ -490,6 +490,15 @@ impl World {
         self.judge.forget(id);
     }
 
+    /// The last entries on the disk of a node that is down are gone, though they were synced: damage at the
+    /// end of the log looks like a torn write. The judge, who trusts disks, starts anew with this node.
+    pub fn rot(&mut self, id: NodeId, count: usize) {
+        let node = self.node(id);
+        assert!(node.raft.is_none(), "crash {id} first");
+        node.synced.entries.truncate(node.synced.entries.len().saturating_sub(count));
+        self.judge.forget(id);
+    }
+
     // ---- time that runs by itself --------------------------------------------------------------
 
     /// Lets all timers run for `time`; messages take none. Shows events of these topics only.
