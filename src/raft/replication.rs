@@ -219,12 +219,13 @@ impl Raft {
         let State::Leader(leader) = &mut self.state else { return };
         let Some(progress) = leader.progress.get_mut(&from) else { return };
         progress.last_ack = self.now;
-        if !progress.rejection_is_current(prev.index) {
+        // The place before the first entry is in every log: who rejects it talks nonsense.
+        if prev.index == 0 || !progress.rejection_is_current(prev.index) {
             return;
         }
         // What it has acknowledged it must have. One that has it no longer (its log was damaged at the
         // end, which looks like a torn write) is not counted with it any more, and gets it again.
-        let lost = (prev.index > 0 && prev.index <= progress.match_index).then_some(prev);
+        let lost = (prev.index <= progress.match_index).then_some(prev);
         if lost.is_some() {
             progress.match_index = 0;
         }
