@@ -10,6 +10,9 @@ use raft_lab::wire::lines::{Line, LineError, LineReader};
 /// The longest time that one attempt may take: a node that is cut off from the others may never answer.
 pub const ATTEMPT: Duration = Duration::from_secs(3);
 
+/// What is left when the time is up: a socket takes no time-out of zero.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 pub struct Connection {
     stream: TcpStream,
     lines: LineReader<TcpStream>,
@@ -18,11 +21,12 @@ pub struct Connection {
 impl Connection {
     /// Connects to `host:port`, which is resolved anew each time. The error says what went wrong, without the address.
     pub fn open(address: &str, limit: Duration) -> Result<Connection, String> {
+        let limit = limit.max(SHORTEST);
         let deadline = Instant::now() + limit;
         let resolved = address.to_socket_addrs().map_err(|_| "its name does not resolve (is the node stopped?)")?;
         let mut last = "its name has no address".to_string();
         for address in resolved {
-            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            let left = deadline.saturating_duration_since(Instant::now()).max(SHORTEST);
             match TcpStream::connect_timeout(&address, left).and_then(|stream| Connection::over(stream, limit)) {
                 Ok(connection) => return Ok(connection),
                 Err(error) => last = in_words(&error),
@@ -56,7 +60,7 @@ impl Connection {
 
     /// The next line as it came. `None` waits for ever.
     pub fn receive_line(&mut self, limit: Option<Duration>) -> Result<&str, String> {
-        let limit = limit.map(|limit| limit.max(Duration::from_millis(1)));
+        let limit = limit.map(|limit| limit.max(SHORTEST));
         self.stream.set_read_timeout(limit).map_err(|error| in_words(&error))?;
         match self.lines.read() {
             Ok(Line::Complete(line)) => Ok(line),
