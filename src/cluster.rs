@@ -165,14 +165,14 @@ fn distinct(members: BTreeMap<NodeId, String>) -> Result<Cluster, String> {
 }
 
 /// Decimal digits without sign or leading zeros.
-fn plain_number(given: &str) -> Option<u64> {
+pub fn plain_number(given: &str) -> Option<u64> {
     let plain =
         !given.is_empty() && given.bytes().all(|b| b.is_ascii_digit()) && (given == "0" || !given.starts_with('0'));
     if plain { given.parse().ok() } else { None }
 }
 
 /// What was given, quoted on one line and not too long.
-fn shown(given: &str) -> String {
+pub fn shown(given: &str) -> String {
     const MOST: usize = 100;
     if given.chars().count() <= MOST {
         return format!("{given:?}");

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, DEFAULT_SIZE, check_address};
+use crate::cluster::{Cluster, DEFAULT_SIZE, check_address, plain_number, shown};
 use crate::raft::types::{MAX_CLUSTER_SIZE, NodeId};
 
 /// The bounds of an election timeout, in milliseconds: below, threads wake too late for it; above, nobody waits.
@@ -226,7 +226,7 @@ fn check(given: &Given, stop_with_stdin: bool) -> Result<Settings, String> {
     let Some((name, id)) = given.get("--id")? else {
         return Err(format!("--id (or NODE_ID) is required: {wanted}, for example `node 1`"));
     };
-    let id = match number(&id) {
+    let id = match plain_number(&id) {
         Some(id) if (1..=size).contains(&id) => NodeId(id),
         _ => return Err(format!("{name}: {wanted}, got {}", shown(&id))),
     };
@@ -302,22 +302,7 @@ fn election_timeout(value: &str) -> Result<(u64, u64), String> {
 }
 
 fn in_limits(value: &str, (least, most): (u64, u64)) -> Option<u64> {
-    number(value).filter(|number| (least..=most).contains(number))
-}
-
-/// Decimal digits without sign or leading zeros.
-fn number(value: &str) -> Option<u64> {
-    let plain = value.bytes().all(|b| b.is_ascii_digit()) && (value == "0" || !value.starts_with('0'));
-    if plain { value.parse().ok() } else { None }
-}
-
-/// What was given, quoted on one line and not too long.
-fn shown(given: &str) -> String {
-    const MOST: usize = 100;
-    if given.chars().count() <= MOST {
-        return format!("{given:?}");
-    }
-    format!("{:?}…", given.chars().take(MOST).collect::<String>())
+    plain_number(value).filter(|number| (least..=most).contains(number))
 }
 
 impl Settings {
