@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use super::clock::Clock;
 use super::end;
-use super::limits::{EVENT_QUEUE_EVENTS, EVENT_WRITE_BYTES, LARGE_STACK, MAX_WATCHERS, WATCHER_BYTES};
+use super::limits::{
+    EVENT_PIECE_BYTES, EVENT_QUEUE_EVENTS, EVENT_WRITE_BYTES, LARGE_STACK, MAX_WATCHERS, WATCHER_BYTES,
+};
 use super::queue::Queue;
 use crate::paint;
 use crate::raft::event::Event;
@@ -139,7 +141,9 @@ impl Shared {
         let mut stdout = std::io::stdout().lock();
         let mut rest = text.as_bytes();
         while !rest.is_empty() {
-            match stdout.write(rest).and_then(|taken| stdout.flush().map(|()| taken)) {
+            let most = rest.len().min(EVENT_PIECE_BYTES);
+            let lines = rest[..most].iter().rposition(|byte| *byte == b'\n').map_or(most, |end| end + 1);
+            match stdout.write(&rest[..lines]).and_then(|taken| stdout.flush().map(|()| taken)) {
                 Ok(0) => end("standard output takes nothing any more: nobody reads the log"),
                 Ok(taken) => {
                     rest = &rest[taken..];

@@ -19,6 +19,9 @@ pub const SEND_BYTES: usize = 256 * 1024;
 pub const EVENT_QUEUE_EVENTS: usize = 64 * 1024;
 /// The text that the event log gathers for one write, in bytes.
 pub const EVENT_WRITE_BYTES: usize = 64 * 1024;
+/// The most bytes of one write to standard output. A pipe takes a larger one in many steps and tells of
+/// none before the last: a reader who is slow would look like one who takes nothing.
+pub const EVENT_PIECE_BYTES: usize = 4 * 1024;
 /// Bytes of events that wait for one `watch`. Full: the watcher reads too slowly and is disconnected.
 pub const WATCHER_BYTES: usize = 1024 * 1024;
 /// Watchers at a time. One more is refused.
