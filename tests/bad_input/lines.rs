@@ -19,7 +19,7 @@ const NUMBERS: [&str; 11] = [
 const CLIENT_NUMBERS: [&str; 4] =
     ["log from=#", "log from=# local", "append #-9f3a01c2d4e5f607 1 \"x\"", "append 0-9f3a01c2d4e5f607 # \"x\""];
 
-const CLIENT: [&str; 42] = [
+const CLIENT: [&str; 41] = [
     // No command, an unknown one, another protocol's.
     "",
     " ",
