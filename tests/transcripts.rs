@@ -65,7 +65,7 @@ transcripts! {
     double_vote_restart, vote_split_write, same_term_keeps_vote, stale_grant, newer_shorter_wins,
     leader_ignores_prevote, fresh_tally, regrant, prevote_newer_term, rejoin_no_bump,
     // Log
-    stale_short_append, ack_matched_only, commit_capped, commit_monotone, ack_reorder, prev_zero, hundred_conflicts,
+    stale_short_append, ack_matched_only, commit_capped, commit_monotone, ack_reorder, prev_zero, rejected_zero, hundred_conflicts,
     deposed_silent, append_aba,
     // Commit
     figure8, old_then_new_term, unsynced_self_ack,

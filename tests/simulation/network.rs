@@ -14,6 +14,8 @@ pub struct Network {
     size: usize,
     cut: Vec<bool>,
     pub in_flight: Vec<usize>,
+    /// When the last message of each link arrives.
+    last_arrival: Vec<Micros>,
     /// Until when most messages are lost.
     pub storm_until: Micros,
 }
@@ -21,7 +23,13 @@ pub struct Network {
 impl Network {
     pub fn new(size: u64) -> Network {
         let size = size as usize;
-        Network { size, cut: vec![false; size * size], in_flight: vec![0; size * size], storm_until: 0 }
+        Network {
+            size,
+            cut: vec![false; size * size],
+            in_flight: vec![0; size * size],
+            last_arrival: vec![0; size * size],
+            storm_until: 0,
+        }
     }
 
     pub fn link(&self, from: NodeId, to: NodeId) -> usize {
@@ -76,7 +84,11 @@ impl Network {
         }
         let copies = if chance(random, profile.duplicate) { 2 } else { 1 };
         self.in_flight[link] += copies;
-        let first = delay(profile, random);
+        let mut first = delay(profile, random);
+        if profile.in_order {
+            first = first.max(self.last_arrival[link].saturating_sub(now));
+            self.last_arrival[link] = now + first;
+        }
         [Some(first), (copies == 2).then(|| delay(profile, random))]
     }
 }

@@ -79,6 +79,8 @@ pub struct Profile {
     pub delay: (Micros, Micros),
     pub straggler: u64,
     pub straggle: Micros,
+    /// Messages of a link keep their order, as on one connection, and none comes twice.
+    pub in_order: bool,
     pub loss: u64,
     pub duplicate: u64,
     /// Another part of the same log comes with an AppendEntries, as an older or slower leader of the
@@ -115,6 +117,7 @@ impl Profile {
         let quick = (50, 50 + random.below(2 * MS));
         let slow = (MS, 2 * MS + random.below(20 * MS));
         let faults = FAULTS.into_iter().filter(|_| random.below(3) == 0).collect();
+        let in_order = random.below(4) == 0;
         let fault_interval = pick(random, &[8 * MS, 20 * MS, 50 * MS, 120 * MS]);
         Profile {
             size: pick(random, &[3, 3, 3, 3, 3, 3, 5, 5, 5, 5, 5, 1, 2, 4]),
@@ -122,9 +125,10 @@ impl Profile {
             delay: if random.below(3) > 0 { quick } else { slow },
             straggler: pick(random, &[0, 0, 10, 50, 200]),
             straggle: pick(random, &[10 * MS, 60 * MS, 300 * MS]),
+            in_order,
             loss: pick(random, &[0, 0, 5, 50, 200]),
-            duplicate: pick(random, &[0, 0, 10, 100]),
-            excerpt: pick(random, &[0, 0, 20, 200]),
+            duplicate: if in_order { 0 } else { pick(random, &[0, 0, 10, 100]) },
+            excerpt: if in_order { 0 } else { pick(random, &[0, 0, 20, 200]) },
             sync: pick(random, &[(0, 0), (50, 300), (200, 5 * MS), (MS, 30 * MS)]),
             disk_thread: random.below(4) == 0,
             disk_failure: pick(random, &[0, 0, 2, 10]),

@@ -133,7 +133,7 @@ impl World {
             disks: members().map(|id| SimDisk::new(id, size, DiskId(random.next_u64()))).collect(),
             network: Network::new(size),
             clients: Clients::new(&profile),
-            judge: Judge::new(size, sees_inside),
+            judge: Judge::new(&profile, sees_inside),
             chronicle,
             profile,
             random,
