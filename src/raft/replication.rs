@@ -219,8 +219,7 @@ impl Raft {
         let State::Leader(leader) = &mut self.state else { return };
         let Some(progress) = leader.progress.get_mut(&from) else { return };
         progress.last_ack = self.now;
-        // The place before the first entry is in every log: who rejects it talks nonsense.
-        if prev.index == 0 || !progress.rejection_is_current(prev.index) {
+        if !progress.rejection_is_current(prev.index) {
             return;
         }
         // What it has acknowledged it must have. One that has it no longer (its log was damaged at the
