@@ -32,6 +32,8 @@ const MAX_STANDSTILL: u64 = 10_000;
 pub struct Packet {
     from: NodeId,
     disk: DiskId,
+    /// The disk of the process that this is for, where that matters.
+    only_for: Option<DiskId>,
     line: Rc<str>,
 }
 
@@ -229,11 +231,21 @@ impl World {
             return fail("bounded queues", format!("{sender} sends a line of {} bytes", self.line.len()));
         }
         let line: Rc<str> = Rc::from(self.line.as_str());
+        let only_for = self.only_for(from, to, message);
         for after in arrivals.into_iter().flatten() {
-            let packet = Packet { from: sender, disk: self.disks[from].id, line: line.clone() };
+            let packet = Packet { from: sender, disk: self.disks[from].id, only_for, line: line.clone() };
             self.push(after, Happening::Arrives { to: to.0 as usize - 1, packet });
         }
         Ok(())
+    }
+
+    /// An answer is for who has asked. If that one has lost its disk meanwhile, the connection is gone
+    /// too: a vote for the node that it was must not elect the node that it is (seed 37512).
+    fn only_for(&self, from: usize, to: NodeId, message: &Message) -> Option<DiskId> {
+        match message.body {
+            Body::PreVote { .. } | Body::RequestVote { .. } | Body::AppendEntries { .. } | Body::Refused { .. } => None,
+            _ => self.disks[from].durable.disks.get(&to).copied(),
+        }
     }
 
     /// Another AppendEntries that the same leader might have sent instead: where it begins and ends
@@ -252,7 +264,8 @@ impl World {
     fn arrives(&mut self, to: usize, packet: Packet) -> Checked {
         let link = self.network.link(packet.from, self.nodes[to].id);
         self.network.in_flight[link] -= 1;
-        if !self.nodes[to].is_up() {
+        let meant = packet.only_for.is_none_or(|disk| disk == self.disks[to].id);
+        if !self.nodes[to].is_up() || !meant {
             return Ok(());
         }
         match peer::decode(&packet.line) {
