@@ -6,7 +6,7 @@
 //! never wrong. The checksums of spans and of START lines make entries comparable that no line
 //! holds in full.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -110,6 +110,8 @@ struct Leader {
 pub struct Safety {
     nodes: BTreeMap<NodeId, Node>,
     votes: BTreeMap<(NodeId, Term), (NodeId, Arc<Event>)>,
+    /// The nodes whose disk was replaced.
+    replaced: BTreeSet<NodeId>,
     leaders: BTreeMap<Term, Leader>,
     /// The running checksum through each entry, as it was told first.
     sums: BTreeMap<EntryId, (u32, Arc<Event>)>,
@@ -126,10 +128,12 @@ impl Safety {
         Safety::default()
     }
 
-    /// The node's disk was replaced by an empty one: what it told is forgotten, by it and here.
+    /// The node's disk was replaced by an empty one: what it told is forgotten, by it and here. What it
+    /// votes for from now on is not judged: nobody counts it, while an old vote may still arrive.
     pub fn forget(&mut self, node: NodeId) {
         self.nodes.remove(&node);
         self.votes.retain(|(voter, _), _| *voter != node);
+        self.replaced.insert(node);
     }
 
     /// Takes the next line. After an error the checker is of no further use.
@@ -206,6 +210,7 @@ impl Safety {
 
     fn vote(&mut self, event: &Event, voter: NodeId, term: Term, candidate: NodeId) -> Judged {
         match self.votes.get(&(voter, term)) {
+            _ if self.replaced.contains(&voter) => Ok(()),
             Some((before, _)) if *before == candidate => Ok(()),
             Some((before, earlier)) => {
                 let why = format!("{voter} voted for {before} in t{term}, and then for {candidate}");
