@@ -134,7 +134,10 @@ impl Leader {
             }
             // A leader with a full queue is still the leader.
             Answer::Error { code: ErrorCode::Busy, .. } => self.leave(&in_words(answer)),
-            Answer::Error { code: ErrorCode::NoLeader | ErrorCode::TooManyConnections, .. }
+            Answer::Error {
+                code: ErrorCode::NoLeader | ErrorCode::TooManyConnections | ErrorCode::Unconfirmed,
+                ..
+            }
             | Answer::Unknown { .. } => {
                 self.failed(&in_words(answer));
             }

@@ -25,6 +25,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::raft::types::{ClientId, Command, Entry, EntryId, Index, Session};
+use crate::text::quoted_len;
 
 /// Sessions kept. One more, and the one whose last request is the oldest in the log is evicted.
 pub const MAX_SESSIONS: usize = 1024;
@@ -154,7 +155,7 @@ impl Store {
     }
 
     /// The strings from log index `from` on: at most `max_count` of them, and as many as fit in
-    /// `max_bytes` of text, but always one, or a long one would block the way for ever.
+    /// `max_bytes` as written on the wire, but always one, or a long one would block the way for ever.
     pub fn strings_from(&self, from: Index, max_count: usize, max_bytes: usize) -> Page {
         let start = self.strings.partition_point(|(id, _)| id.index < from);
         let rest = &self.strings[start..];
@@ -164,7 +165,7 @@ impl Store {
             .take(max_count.max(1))
             .take_while(|(_, text)| {
                 let first = bytes == 0;
-                bytes += text.len().max(1);
+                bytes += quoted_len(text);
                 first || bytes <= max_bytes
             })
             .count();
@@ -434,7 +435,8 @@ mod tests {
         assert_eq!(page(1, 100, 100), (vec![2, 3, 4, 5, 6], 8));
         assert_eq!(page(1, 2, 100), (vec![2, 3], 4));
         assert_eq!(page(4, 2, 100), (vec![4, 5], 6));
-        assert_eq!(page(3, 100, 4), (vec![3, 4], 5));
+        assert_eq!(page(3, 100, 6), (vec![3, 4], 5), "the quotes count");
+        assert_eq!(page(3, 100, 5), (vec![3], 4));
         assert_eq!(page(5, 100, 4), (vec![5], 6), "one always fits");
         assert_eq!(page(5, 0, 0), (vec![5], 6));
         assert_eq!(page(7, 100, 100), (vec![], 8));

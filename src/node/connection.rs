@@ -13,7 +13,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use super::limits::{ANSWER_BYTES, CLIENT_WRITE_TIMEOUT, HELLO_TIMEOUT, LINE_TIMEOUT, PIPELINED_REQUESTS};
+use super::limits::{
+    ANSWER_BYTES, ANSWER_TIMEOUT, CLIENT_WRITE_TIMEOUT, HELLO_TIMEOUT, LINE_TIMEOUT, PIPELINED_REQUESTS,
+};
 use super::raft_loop::{Item, Placed, Reply, ReplyTo};
 use crate::raft::ready::Input;
 use crate::wire::client::{Answer, ErrorCode, Request};
@@ -292,12 +294,18 @@ impl<'a> Client<'a> {
     fn answer(&mut self, mut batch: Vec<Option<Reply>>) -> io::Result<()> {
         self.text.clear();
         for place in 0..batch.len() {
+            let deadline = Instant::now() + ANSWER_TIMEOUT;
             let reply = loop {
                 if let Some(reply) = batch[place].take() {
                     break reply;
                 }
-                // The loop answers every request, and this side holds a sender: it cannot fail.
-                let Ok((place, reply)) = self.replies.recv() else { return Err(io::ErrorKind::BrokenPipe.into()) };
+                let patience = deadline.saturating_duration_since(Instant::now());
+                let Ok((place, reply)) = self.replies.recv_timeout(patience) else {
+                    self.flush()?;
+                    let text = "no majority has taken it yet: it may still be committed, or never";
+                    write_error(self.stream, ErrorCode::Unconfirmed, text);
+                    return Err(io::ErrorKind::TimedOut.into());
+                };
                 batch[place] = Some(reply);
             };
             reply.encode(&mut self.text);
@@ -321,16 +329,17 @@ impl<'a> Client<'a> {
 
     /// Event lines until the watcher goes or reads too slowly.
     fn watch(mut self) {
-        let Some(watcher) = self.node.log.watch() else {
-            write_error(self.stream, ErrorCode::TooManyConnections, "watch another node, or try again later");
-            return linger(self.stream);
-        };
+        let watcher = self.node.log.watch();
         Answer::Watching(self.node.own.node).encode(&mut self.text);
         self.text.push('\n');
         let mut lines = Vec::new();
         while self.flush().is_ok() {
             if !watcher.take_all(&mut lines, None) {
-                write_error(self.stream, ErrorCode::Busy, "the events came faster than they were read");
+                write_error(
+                    self.stream,
+                    ErrorCode::Busy,
+                    "the events came faster than they were read, or too many watch",
+                );
                 break;
             }
             lines.drain(..).for_each(|line| self.text.push_str(&line));

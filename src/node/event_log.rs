@@ -88,15 +88,15 @@ impl EventLog {
         }
     }
 
-    /// A new watcher, from the next event on; none if there are [`MAX_WATCHERS`].
-    pub fn watch(&self) -> Option<Arc<Watcher>> {
+    /// A new watcher, from the next event on. If there are [`MAX_WATCHERS`] the oldest makes room.
+    pub fn watch(&self) -> Arc<Watcher> {
         let mut watchers = self.shared.watchers.lock().unwrap_or_else(|e| e.into_inner());
         if watchers.len() >= MAX_WATCHERS {
-            return None;
+            watchers.remove(0).close();
         }
         let watcher = Arc::new(Queue::new(usize::MAX, WATCHER_BYTES));
         watchers.push(watcher.clone());
-        Some(watcher)
+        watcher
     }
 
     fn uptime_ms(&self) -> u64 {

@@ -24,7 +24,8 @@ pub const EVENT_WRITE_BYTES: usize = 64 * 1024;
 pub const EVENT_PIECE_BYTES: usize = 4 * 1024;
 /// Bytes of events that wait for one `watch`. Full: the watcher reads too slowly and is disconnected.
 pub const WATCHER_BYTES: usize = 1024 * 1024;
-/// Watchers at a time. One more is refused.
+/// Watchers at a time. One more takes the place of the oldest, which may be gone: where nothing happens
+/// nothing is written, and only a write tells.
 pub const MAX_WATCHERS: usize = 64;
 
 /// Clients connected at a time. One more gets an error line. Lower where fewer files may be open.
@@ -46,6 +47,9 @@ pub const CLIENT_EVENTS_PER_SECOND: u32 = 20;
 pub const LINE_TIMEOUT: Duration = Duration::from_secs(10);
 /// In the places kept for peers, the first line must come within this.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// A request that has no answer after this long is told so, and its connection is closed. Only a leader
+/// without a majority is so slow, and without check-quorum it may be so for ever.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// A client that takes no byte of its answer for this long is disconnected.
 pub const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that takes no byte for this long is disconnected.

@@ -144,8 +144,11 @@ impl Sender {
                 Ok((stream, detail, disk)) => {
                     let made = Instant::now();
                     connection += 1;
-                    // What was meant for the connection before is out of date.
-                    self.link.outbox.discard(|item| matches!(item, Outgoing::Message(_)));
+                    // Entries meant for the connection before are out of date: the leader looks for the match
+                    // again. A vote is not: its candidate waits.
+                    self.link.outbox.discard(
+                        |item| matches!(item, Outgoing::Message(m) if matches!(m.body, Body::AppendEntries { .. })),
+                    );
                     self.tell(Input::Met { peer: self.peer, disk });
                     self.tell(Input::PeerConnected { peer: self.peer, detail });
                     let why = self.serve(&Arc::new(stream), connection);

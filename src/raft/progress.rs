@@ -97,13 +97,8 @@ impl Progress {
         }
     }
 
-    /// Is this rejection of `prev` an answer to what is under way, or an old one? The place before the
-    /// first entry matches everywhere, so its rejection only says that an older term is over: this
-    /// node may have led that one too.
+    /// Is this rejection of `prev` an answer to what is under way, or an old one?
     pub fn rejection_is_current(&self, prev: Index) -> bool {
-        if prev == 0 {
-            return false;
-        }
         if self.probing { prev + 1 == self.next_index } else { prev > self.match_index && prev < self.next_index }
     }
 

@@ -219,7 +219,9 @@ impl Raft {
         let State::Leader(leader) = &mut self.state else { return };
         let Some(progress) = leader.progress.get_mut(&from) else { return };
         progress.last_ack = self.now;
-        if !progress.rejection_is_current(prev.index) {
+        // Logs part at `prev` or before it. A conflict behind it says that the term of the request was
+        // over, which this node may have led too; it says nothing of the follower's log.
+        if conflict.index > prev.index || !progress.rejection_is_current(prev.index) {
             return;
         }
         // What it has acknowledged it must have. One that has it no longer (its log was damaged at the

@@ -25,7 +25,7 @@ use crate::text::{Tokens, number, push_number, push_plain, push_quoted, shorten,
 
 /// Strings in one page of `log`, at the most.
 pub const LOG_PAGE: usize = 1000;
-/// Text in one page of `log`, in bytes, at the most, unless it is one string; escapes may make six of one.
+/// Text in one page of `log`, in bytes as written, at the most, unless it is one string.
 pub const LOG_PAGE_BYTES: usize = 512 * 1024;
 /// The longest `host:port` of a redirect, in bytes.
 pub const MAX_ADDRESS_BYTES: usize = MAX_HOST_BYTES + ":65535".len();
@@ -109,6 +109,8 @@ pub enum ErrorCode {
     NoLeader,
     /// Too much waits already, or the leader is too new to answer. Try again later.
     Busy,
+    /// No majority has taken the entry in time: it may still be committed. The connection is closed.
+    Unconfirmed,
     /// The session was evicted, or is too old to be known: whether the request was applied is not
     /// known any more.
     SessionExpired,
@@ -128,9 +130,10 @@ pub enum ErrorCode {
 }
 
 /// The codes that are a word alone. [`ErrorCode::SessionGap`] is the one with more.
-const CODES: [(ErrorCode, &str); 8] = [
+const CODES: [(ErrorCode, &str); 9] = [
     (ErrorCode::NoLeader, "no-leader"),
     (ErrorCode::Busy, "busy"),
+    (ErrorCode::Unconfirmed, "unconfirmed"),
     (ErrorCode::SessionExpired, "session-expired"),
     (ErrorCode::SessionForgotten, "session-forgotten"),
     (ErrorCode::UnknownCommand, "unknown-command"),

@@ -53,7 +53,7 @@ fn any_answer(random: &mut Random) -> Answer {
         0 => Answer::Appended(id),
         1 => Answer::Unknown { id, why: words },
         2 => Answer::Redirect { leader: any_node(random), address: format!("a-b.c:{}", 1 + random.below(65535)) },
-        3 => Answer::Error { code: CODES[random.below(8) as usize].0, text: words },
+        3 => Answer::Error { code: CODES[random.below(CODES.len() as u64) as usize].0, text: words },
         4 => Answer::Error { code: ErrorCode::SessionGap { expected: any_number(random, 0) }, text: words },
         5 => Answer::Session(ClientId { born: any_number(random, 0), nonce: random.next_u64() }),
         6 => Answer::Entry { id, text: any_text(random) },
