@@ -139,6 +139,8 @@ impl Sender {
         let mut random = Random::from_os();
         // Attempts in a row that failed, or whose connection did not last.
         let (mut failures, mut connection) = (0u32, 0u64);
+        // The disk with which this process met the peer first.
+        let mut met = None;
         loop {
             match self.connect() {
                 Ok((stream, detail, disk)) => {
@@ -151,7 +153,8 @@ impl Sender {
                     );
                     self.tell(Input::Met { peer: self.peer, disk });
                     self.tell(Input::PeerConnected { peer: self.peer, detail });
-                    let why = self.serve(&Arc::new(stream), connection);
+                    let replaced = *met.get_or_insert(disk) != disk;
+                    let why = self.serve(&Arc::new(stream), connection, replaced);
                     self.tell(Input::PeerLost { peer: self.peer, detail: why });
                     failures = if made.elapsed() > FRESH { 0 } else { failures.min(OFFLINE_AFTER_ATTEMPTS) };
                 }
@@ -231,8 +234,9 @@ impl Sender {
         Ok(hello.disk)
     }
 
-    /// Sends until the connection ends, and says why it did.
-    fn serve(&self, stream: &Arc<TcpStream>, connection: u64) -> String {
+    /// Sends until the connection ends, and says why it did. `replaced`: the peer has come back with
+    /// another disk.
+    fn serve(&self, stream: &Arc<TcpStream>, connection: u64, replaced: bool) -> String {
         let watched = stream.clone();
         let link = self.link.clone();
         let watcher =
@@ -242,7 +246,7 @@ impl Sender {
             });
         let why = match watcher {
             Ok(watcher) => {
-                let why = self.send_all(stream, connection);
+                let why = self.send_all(stream, connection, replaced);
                 let _ = stream.shutdown(Shutdown::Both);
                 let _ = watcher.join();
                 why
@@ -254,7 +258,7 @@ impl Sender {
         why
     }
 
-    fn send_all(&self, stream: &TcpStream, connection: u64) -> String {
+    fn send_all(&self, stream: &TcpStream, connection: u64, replaced: bool) -> String {
         let made = Instant::now();
         let patience = self.patience.as_millis() as u64;
         let (mut items, mut text) = (Vec::new(), String::new());
@@ -275,6 +279,9 @@ impl Sender {
             }
             for item in items.drain(..) {
                 match item {
+                    // An answer was meant for the node that the peer was: a vote for it must not elect the
+                    // node that it is, which knows nothing of what it asked (simulation, seed 37512).
+                    Outgoing::Message(message) if replaced && answers(&message) => {}
                     Outgoing::Message(message) => {
                         if asks(&message) {
                             unanswered.get_or_insert(now);
@@ -312,6 +319,11 @@ fn plainly(error: &io::Error) -> String {
 /// Does a peer that is well answer this?
 fn asks(message: &Message) -> bool {
     matches!(message.body, Body::PreVote { .. } | Body::RequestVote { .. } | Body::AppendEntries { .. })
+}
+
+/// Is this an answer to what the peer has asked?
+fn answers(message: &Message) -> bool {
+    !asks(message) && !matches!(message.body, Body::Refused { .. })
 }
 
 fn push_message(text: &mut String, message: &Message) {
