@@ -95,8 +95,12 @@ fn append_lines(options: &Options) -> Result<(), Failure> {
                 done += appended.len();
                 progress.give_way();
                 let printed = print(&told(&appended));
-                // After a closed output one look tells whether more was to come.
-                let more = printed.is_err() && !matches!(lines.try_recv(), Err(TryRecvError::Disconnected));
+                // After a closed output one look tells whether more was to come, and whether it can be read.
+                let next = if printed.is_err() { lines.try_recv() } else { Err(TryRecvError::Disconnected) };
+                if let Ok(Err(why)) = next {
+                    break Err(Failure::NotDone(why));
+                }
+                let more = !matches!(next, Err(TryRecvError::Disconnected));
                 if let Err(failure) = answered(printed, appender.pending.len() + usize::from(more)) {
                     break Err(failure);
                 }
