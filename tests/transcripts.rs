@@ -76,7 +76,7 @@ transcripts! {
     // Network
     probe_recovers, slow_follower_bounded, one_way_cut, ring, bridge, quorum_loss, chain, reconnect_storm,
     // Disk
-    wiped_rejoin, acknowledged_lost,
+    wiped_rejoin, acknowledged_lost, disk_hang,
 }
 
 #[test]
