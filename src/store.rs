@@ -124,6 +124,7 @@ impl Store {
         self.last_applied = entry.id.index;
         match &entry.command {
             Command::Noop => Applied::Noop,
+            Command::Write { .. } | Command::Readmit { .. } => Applied::Noop,
             Command::Append { session: None, text } => self.push(entry.id, text),
             Command::Append { session: Some(session), text } => match self.refused(entry.id, *session) {
                 Some(refused) => refused,

@@ -21,6 +21,8 @@ pub struct Opened {
     pub wal: Wal,
     pub persistent: Persistent,
     pub disk: DiskId,
+    /// The directory was empty: the disk was made just now.
+    pub new_disk: bool,
     /// What was mended, in words, for the log. Empty after an orderly end.
     pub notes: Vec<String>,
 }
@@ -96,7 +98,7 @@ pub fn open(dir: &Path, node: NodeId, size: u64) -> Result<Opened, DiskError> {
         syncs: 1,
         failed: false,
     };
-    Ok(Opened { wal, persistent, disk, notes })
+    Ok(Opened { wal, persistent, disk, new_disk: scanned.identity.is_none(), notes })
 }
 
 impl Wal {

@@ -1,8 +1,13 @@
 //! The text of one record, without its checksum and place.
 
-use crate::raft::types::{Command, DiskId, MAX_CLUSTER_SIZE, MAX_NUMBER, MAX_TEXT_BYTES, NodeId, Record};
-use crate::text::{TextError, Tokens, push_number};
-use crate::wire::entry::{disk_field, node_id, push_disk, push_entry, read_entry, read_node_id};
+use crate::raft::types::{
+    Command, Disk, DiskId, EntryId, MAX_CLUSTER_SIZE, MAX_KEY_BYTES, MAX_NUMBER, MAX_TEXT_BYTES, MAX_VALUES, NodeId,
+    Record, Session,
+};
+use crate::text::{TextError, Tokens, hex, push_hex, push_number};
+use crate::wire::entry::{
+    disk_field, id_field, id_or_zero, node_id, push_disk, push_entry, push_id, read_entry, read_node_id,
+};
 
 /// Whose log it is: the first record of every log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +16,8 @@ pub struct Identity {
     pub size: u64,
     pub disk: DiskId,
 }
+
+const KINDS: &str = "node, vote, entry, truncate, peer or base";
 
 /// What one line of the log says.
 pub(super) enum Line {
@@ -28,7 +35,7 @@ pub(super) fn push_identity(out: &mut String, identity: &Identity) {
 }
 
 /// `vote term=3 for=node_2`, `vote term=3 for=none`, `entry 2@1 append "SET 5"`, `truncate from=5`,
-/// `peer node_2 disk=9f3a01c2d4e5f607`
+/// `peer node_2 disk=9f3a01c2d4e5f607`, `peer node_2 disk=9f3a01c2d4e5f607 since=12@4`, `base 100@3 sum=1f3c09aa`
 pub(super) fn push_record(out: &mut String, record: &Record) {
     assert!(is_readable(record), "{record:?} could not be read back");
     match record {
@@ -52,7 +59,17 @@ pub(super) fn push_record(out: &mut String, record: &Record) {
         Record::Peer { node, disk } => {
             out.push_str("peer ");
             push_node(out, *node);
-            push_disk(out, *disk);
+            push_disk(out, disk.id);
+            if disk.since != EntryId::ZERO {
+                out.push_str(" since=");
+                push_id(out, disk.since);
+            }
+        }
+        Record::Base { id, sum } => {
+            out.push_str("base ");
+            push_id(out, *id);
+            out.push_str(" sum=");
+            push_hex(out, u64::from(*sum), 8);
         }
     }
 }
@@ -70,13 +87,21 @@ fn is_readable(record: &Record) -> bool {
     match record {
         Record::Vote { term, voted_for } => *term <= MAX_NUMBER && voted_for.as_ref().is_none_or(node),
         Record::Truncate { from } => number(*from),
-        Record::Peer { node: peer, .. } => node(peer),
+        Record::Peer { node: peer, disk } => {
+            node(peer) && disk.since.index <= MAX_NUMBER && disk.since.term <= MAX_NUMBER
+        }
+        Record::Base { id, .. } => id.index <= MAX_NUMBER && id.term <= MAX_NUMBER,
         Record::Entry(entry) => {
+            let session = |session: &Option<Session>| {
+                session.is_none_or(|session| number(session.seq) && session.client.born <= MAX_NUMBER)
+            };
             let command = match &entry.command {
                 Command::Noop => true,
-                Command::Append { session, text } => {
-                    text.len() <= MAX_TEXT_BYTES
-                        && session.is_none_or(|session| number(session.seq) && session.client.born <= MAX_NUMBER)
+                Command::Readmit { node: peer, .. } => node(peer),
+                Command::Append { session: of, text } => text.len() <= MAX_TEXT_BYTES && session(of),
+                Command::Write { session: of, write } => {
+                    let key = (1..=MAX_KEY_BYTES).contains(&write.key.len());
+                    key && write.values.len() <= MAX_VALUES && write.bytes() <= MAX_TEXT_BYTES && session(of)
                 }
             };
             command && number(entry.id.index) && number(entry.id.term)
@@ -88,7 +113,7 @@ fn is_readable(record: &Record) -> bool {
 /// the end of an entry's text: the search for later records counts on that.
 pub(super) fn read_line(text: &str) -> Result<Line, TextError> {
     let mut tokens = Tokens::new(text);
-    let kind = tokens.word("node, vote, entry, truncate or peer")?;
+    let kind = tokens.word(KINDS)?;
     tokens.about(kind);
     let line = match kind {
         "node" => Line::Identity(read_identity(&mut tokens)?),
@@ -97,9 +122,19 @@ pub(super) fn read_line(text: &str) -> Result<Line, TextError> {
         "truncate" => Line::Record(Record::Truncate { from: tokens.number_field("from=")? }),
         "peer" => {
             let node = read_node_id(&mut tokens, "the peer")?;
-            Line::Record(Record::Peer { node, disk: disk_field(&mut tokens)? })
+            let id = disk_field(&mut tokens)?;
+            let since = if tokens.is_empty() { EntryId::ZERO } else { id_field(&mut tokens, "since=")? };
+            Line::Record(Record::Peer { node, disk: Disk { id, since } })
         }
-        found => return Err(tokens.expected("the record", "node, vote, entry, truncate or peer", found)),
+        "base" => {
+            let word = tokens.word("an entry")?;
+            let id = id_or_zero(word).ok_or_else(|| tokens.expected("base", "INDEX@TERM", word))?;
+            let word = tokens.field("sum=")?;
+            let sum = hex(word, 8).and_then(|sum| u32::try_from(sum).ok());
+            let sum = sum.ok_or_else(|| tokens.expected("sum=", "8 hexadecimal digits", word))?;
+            Line::Record(Record::Base { id, sum })
+        }
+        found => return Err(tokens.expected("the record", KINDS, found)),
     };
     tokens.end()?;
     Ok(line)

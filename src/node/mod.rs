@@ -91,6 +91,7 @@ pub fn run(settings: Settings) -> Result<(), String> {
         id,
         size,
         disk: opened.disk,
+        new_disk: opened.new_disk,
         pre_vote: settings.pre_vote,
         election_timeout: settings.election_timeout,
         heartbeat_interval: settings.heartbeat_interval,
@@ -98,7 +99,7 @@ pub fn run(settings: Settings) -> Result<(), String> {
         #[cfg(test)]
         mutant: None,
     };
-    let (raft, ready) = Raft::new(config, opened.persistent, clock.now());
+    let (raft, ready) = Raft::new(config, opened.persistent, None, clock.now());
 
     let inbox: Inbox = Arc::new(Queue::new(INBOX_ITEMS, INBOX_BYTES));
     let own = Hello { node: id, size, disk: opened.disk };

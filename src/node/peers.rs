@@ -109,7 +109,7 @@ fn weight(message: &Message) -> usize {
     const FIXED: usize = 64;
     match &message.body {
         Body::AppendEntries { entries, .. } => {
-            FIXED + entries.iter().map(|entry| FIXED + entry.command.text().map_or(0, str::len)).sum::<usize>()
+            FIXED + entries.iter().map(|entry| FIXED + entry.command.bytes()).sum::<usize>()
         }
         _ => FIXED,
     }

@@ -278,6 +278,7 @@ impl RaftLoop {
                 self.tell_client(format!("append {text} refused: too much waits to be committed"));
                 error(ErrorCode::Busy, "too much waits to be committed already; it was not appended: try again later")
             }
+            Refusal::NotRefused { node } => error(ErrorCode::NotRefused, &format!("{node} is counted already")),
             Refusal::Unknown { id } => {
                 self.tell_client(format!(
                     "append {text} answered unknown: leadership was lost before {id} was committed"
@@ -314,7 +315,7 @@ impl RaftLoop {
                 Reply::Page(page, self.raft.commit_index())
             }
             // The connection threads keep these two for themselves, or bring them another way.
-            Request::Append { .. } | Request::Watch => Reply::Answer(error(ErrorCode::BadRequest, "not a question")),
+            _ => Reply::Answer(error(ErrorCode::BadRequest, "not a question")),
         }
     }
 
@@ -328,7 +329,15 @@ impl RaftLoop {
             last: status.last,
             commit: status.commit_index,
             applied: self.store.last_applied(),
+            leader_commit: status.leader_commit,
+            snapshot: status.snapshot,
+            log_len: status.log_len as u64,
+            log_bytes: self.wal.bytes(),
+            snapshot_bytes: 0,
+            keys: 0,
             peers: status.peers,
+            progress: status.progress,
+            heard: status.heard,
             size: self.node.cluster.size(),
             uptime: self.node.clock.uptime(),
             syncs: self.wal.syncs(),

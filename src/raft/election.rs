@@ -8,7 +8,7 @@ use super::message::Body;
 use super::mutants::mutant;
 use super::ready::{ElectionTimer, HeartbeatTimer};
 use super::replication::Leader;
-use super::types::{EntryId, MAX_NUMBER, NodeId};
+use super::types::{EntryId, MAX_NUMBER, NodeId, Term};
 use super::{Raft, State, seconds};
 
 /// The answers of one round of votes. A new round starts with a new tally.
@@ -37,6 +37,9 @@ impl Raft {
     /// The deadline has passed without a heartbeat, a majority, or (as leader) enough answers.
     pub(super) fn election_timeout(&mut self) {
         let quiet = seconds(self.now.saturating_sub(self.last_contact));
+        if self.lost_votes(self.current_term + 1).is_some() {
+            return self.reset_election_timer();
+        }
         match &self.state {
             State::Leader(_) => self.check_quorum(),
             State::Follower { .. } if self.config.pre_vote => {
@@ -144,7 +147,7 @@ impl Raft {
             State::Follower { leader: Some(leader) } if quiet < 2 * self.config.heartbeat_interval => {
                 Some(format!("leader {leader} was heard {} ago", seconds(quiet)))
             }
-            _ => self.log_refusal(last),
+            _ => self.log_refusal(last, self.current_term + 1),
         };
         let granted = refusal.is_none();
         self.tell(match refusal {
@@ -161,7 +164,7 @@ impl Raft {
             Some(other) if other == from => None,
             Some(other) if other == self.config.id => Some(format!("already voted for {other} (itself)")),
             Some(other) => Some(format!("already voted for {other}")),
-            None => self.log_refusal(last),
+            None => self.log_refusal(last, self.current_term),
         };
         let granted = refusal.is_none();
         if let Some(why) = refusal {
@@ -174,12 +177,11 @@ impl Raft {
         self.send(from, Body::RequestVoteReply { granted });
     }
 
-    /// Why a candidate whose log ends at `last` cannot be voted for: the later last term wins, then
-    /// the longer log (§5.4.1). A node that has lost its disk votes for nobody: it does not know
-    /// whom it voted for before, and one that never met the old disk would count the vote.
-    fn log_refusal(&self, last: EntryId) -> Option<String> {
-        if let Some(other) = self.refused_by.first() {
-            return Some(format!("this node's disk is new, {other} remembers another"));
+    /// Why a candidate of `term` whose log ends at `last` cannot be voted for: the later last term wins,
+    /// then the longer log (§5.4.1).
+    fn log_refusal(&self, last: EntryId, term: Term) -> Option<String> {
+        if let Some(lost) = self.lost_votes(term) {
+            return Some(lost);
         }
         let mine = self.log.last();
         #[cfg(test)]
@@ -197,6 +199,9 @@ impl Raft {
     }
 
     pub(super) fn on_vote_reply(&mut self, from: NodeId, granted: bool, pre: bool) {
+        if !pre && !self.vote_counts(from) {
+            return;
+        }
         let tally = match &mut self.state {
             State::PreCandidate(tally) if pre => tally,
             State::Candidate(tally) if !pre => tally,

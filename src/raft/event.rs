@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::types::{EntryId, Index, NodeId, Role, Term};
+use super::types::{DiskId, EntryId, Index, NodeId, Role, Term, WriteKind};
 
 /// One line of a node's log. `term` and `role` are those after the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,15 @@ pub enum Told {
     /// A text too long for a line: how it starts, and its length in bytes.
     Long {
         start: String,
+        bytes: usize,
+    },
+    /// Any other command, in the words of [`Command::words`](super::types::Command::words).
+    Words(String),
+    /// A change of a key that is too long for a line: its kind, its key, how many strings, and the bytes of all.
+    LongWrite {
+        kind: WriteKind,
+        key: Arc<str>,
+        values: usize,
         bytes: usize,
     },
 }
@@ -61,9 +70,9 @@ pub enum PeerState {
 /// What happened. The comment of each is its text in the log, after the TOPIC column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// START `node_1 of 3, election timeout 6-10 s, heartbeat every 2 s`, and if the log on disk is not empty
-    /// `, log through 5@2 sum=1f3c09aa`
-    Start { size: u64, settings: String, last: EntryId, sum: u32 },
+    /// START `node_1 of 3, election timeout 6-10 s, heartbeat every 2 s`; if the disk was made just now `, new disk`; if
+    /// there is a snapshot `, snapshot through 4@2`; if there is anything `, log through 5@2 sum=1f3c09aa`
+    Start { size: u64, settings: String, new_disk: bool, snapshot: EntryId, last: EntryId, sum: u32 },
     /// STATE `follower -> pre-candidate: no heartbeat for 7.411 s` (the new role is the event's)
     State { from: Role, why: String },
     /// TERM `t1 -> t3: node_2 is at t3` (the new term is the event's)
@@ -98,6 +107,12 @@ pub enum Fact {
     Peer { peer: NodeId, state: PeerState, why: String },
     /// CLIENT: what a client was told other than "ok", in words
     Client { text: String },
+    /// PEER `node_3 readmitted by 12@4 with disk 9f3a01c2d4e5f607: its votes count from t5 on`
+    Readmitted { peer: NodeId, by: EntryId, disk: DiskId },
+    /// SNAPSHOT `made through 100@3 sum=1f3c09aa: 2345 bytes, 96 entries leave the log`
+    Compacted { last: EntryId, sum: u32, bytes: u64, entries: u64 },
+    /// SNAPSHOT `installed through 100@3 sum=1f3c09aa from leader node_1: 2345 bytes`
+    Installed { last: EntryId, sum: u32, bytes: u64, from: NodeId },
     /// SNAPSHOT, in words
     Snapshot { text: String },
     /// FAULT, in words

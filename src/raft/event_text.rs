@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{Event, Fact, PeerState, Source, Span, Told};
-use super::types::{Command, Entry, EntryId, MAX_CLUSTER_SIZE, NodeId, Role, Term};
+use super::types::{Command, DiskId, Entry, EntryId, MAX_CLUSTER_SIZE, NodeId, Role, Term, WriteKind};
 use crate::text::{TextError, Tokens, hex, number, plain, quote, shorten, unplain};
 
 /// The longest string that a line of the log tells in full, in bytes.
@@ -30,18 +30,21 @@ impl Told {
             Command::Append { text, .. } => {
                 Told::Long { start: text.chars().take(TOLD_START_CHARS).collect(), bytes: text.len() }
             }
+            Command::Write { write, .. } if write.bytes() > MAX_TOLD_BYTES => {
+                let (kind, key, values) = (write.kind, Arc::clone(&write.key), write.values.len());
+                Told::LongWrite { kind, key, values, bytes: write.bytes() }
+            }
+            command => Told::Words(command.words()),
         }
     }
 }
 
 impl Span {
-    /// What a line tells of these entries; `sum` is the running checksum of the log through the last,
-    /// told where the line does not hold each entry in full. There must be at least one entry.
-    pub fn of(entries: &[Entry], sum: u32) -> Span {
-        let [first, ..] = entries else { panic!("a span of no entries") };
-        let last = entries.last().unwrap_or(first);
+    /// What a line tells of the entries from `first` to `last`; `sum` is the running checksum of the log
+    /// through the last, told where the line does not hold each entry in full.
+    pub fn of(first: &Entry, last: &Entry, sum: u32) -> Span {
         let (opening, closing) = (Told::of(&first.command), Told::of(&last.command));
-        let in_full = entries.len() == 1 && !matches!(opening, Told::Long { .. });
+        let in_full = first.id == last.id && !matches!(opening, Told::Long { .. } | Told::LongWrite { .. });
         Span { first: first.id, last: last.id, opening, closing, sum: (!in_full).then_some(sum) }
     }
 }
@@ -64,9 +67,9 @@ impl Fact {
             Fact::Replicated { .. } => "REPLICATED",
             Fact::Commit { .. } => "COMMIT",
             Fact::Truncate { .. } => "TRUNCATE",
-            Fact::Peer { .. } => "PEER",
+            Fact::Peer { .. } | Fact::Readmitted { .. } => "PEER",
             Fact::Client { .. } => "CLIENT",
-            Fact::Snapshot { .. } => "SNAPSHOT",
+            Fact::Compacted { .. } | Fact::Installed { .. } | Fact::Snapshot { .. } => "SNAPSHOT",
             Fact::Fault { .. } => "FAULT",
             Fact::Disk { .. } => "DISK",
             Fact::Error { .. } => "ERROR",
@@ -121,6 +124,10 @@ impl fmt::Display for Told {
             Told::Noop => f.write_str("no-op"),
             Told::Text(text) => f.write_str(&quote(text)),
             Told::Long { start, bytes } => write!(f, "{}… {bytes} bytes", quote(start)),
+            Told::Words(words) => f.write_str(words),
+            Told::LongWrite { kind, key, values, bytes } => {
+                write!(f, "{} {}… {values} strings {bytes} bytes", kind.name(), quote(key))
+            }
         }
     }
 }
@@ -158,8 +165,12 @@ impl Event {
         let (node, term) = (self.node, self.term);
         let pre = |pre: &bool| if *pre { "pre-vote " } else { "" };
         match &self.fact {
-            Fact::Start { size, settings, last, sum } => {
+            Fact::Start { size, settings, new_disk, snapshot, last, sum } => {
                 write!(f, "{node} of {size}, {}", plain(settings))?;
+                f.write_str(if *new_disk { ", new disk" } else { "" })?;
+                if snapshot.index > 0 {
+                    write!(f, ", snapshot through {snapshot}")?;
+                }
                 if last.index == 0 { Ok(()) } else { write!(f, ", log through {last} sum={sum:08x}") }
             }
             Fact::State { from, why } => write!(f, "{from} -> {}: {}", self.role, plain(why)),
@@ -195,6 +206,15 @@ impl Event {
             Fact::Commit { span } => write!(f, "{span}"),
             Fact::Truncate { first, last, why } => write!(f, "{}: {}", Range(*first, *last), plain(why)),
             Fact::Peer { peer, state, why } => write!(f, "{peer} {}: {}", state.name(), plain(why)),
+            Fact::Readmitted { peer, by, disk } => {
+                write!(f, "{peer} readmitted by {by} with disk {disk}: its votes count from t{} on", by.term + 1)
+            }
+            Fact::Compacted { last, sum, bytes, entries } => {
+                write!(f, "made through {last} sum={sum:08x}: {bytes} bytes, {entries} entries leave the log")
+            }
+            Fact::Installed { last, sum, bytes, from } => {
+                write!(f, "installed through {last} sum={sum:08x} from leader {from}: {bytes} bytes")
+            }
             Fact::Client { text }
             | Fact::Snapshot { text }
             | Fact::Fault { text }
@@ -279,12 +299,18 @@ impl<'a> Reader<'a> {
             }
             "PEER" => {
                 let peer = node_id(self.until(" ")?)?;
+                if self.literal("readmitted by ").is_some() {
+                    let by = entry_id(self.until(" with disk ")?)?;
+                    let disk = hex(self.until(": ")?, 16).map(DiskId)?;
+                    self.all();
+                    return Some(Fact::Readmitted { peer, by, disk });
+                }
                 let state = self.until(": ")?;
                 let state = PeerState::ALL.into_iter().find(|known| known.name() == state)?;
                 Fact::Peer { peer, state, why: self.words()? }
             }
             "CLIENT" => Fact::Client { text: self.words()? },
-            "SNAPSHOT" => Fact::Snapshot { text: self.words()? },
+            "SNAPSHOT" => self.snapshot()?,
             "FAULT" => Fact::Fault { text: self.words()? },
             "DISK" => Fact::Disk { text: self.words()? },
             "ERROR" => Fact::Error { text: self.words()? },
@@ -296,6 +322,7 @@ impl<'a> Reader<'a> {
         self.literal(&format!("{node} of "))?;
         let size = number(self.until(", ")?)?;
         let (mut settings, mut last, mut sum) = (self.all(), EntryId::ZERO, 0);
+        let mut snapshot = EntryId::ZERO;
         let log = |text: &str| {
             let (last, sum) = text.split_once(" sum=")?;
             Some((entry_id(last)?, sum_of(sum)?))
@@ -306,7 +333,33 @@ impl<'a> Reader<'a> {
             settings = before;
             (last, sum) = found;
         }
-        Some(Fact::Start { size, settings: words(settings)?, last, sum })
+        if let Some((before, id)) = settings.rsplit_once(", snapshot through ")
+            && let Some(id) = entry_id(id)
+        {
+            (settings, snapshot) = (before, id);
+        }
+        let before = settings.strip_suffix(", new disk");
+        let new_disk = before.is_some();
+        Some(Fact::Start { size, settings: words(before.unwrap_or(settings))?, new_disk, snapshot, last, sum })
+    }
+
+    fn snapshot(&mut self) -> Option<Fact> {
+        let made = self.0.starts_with("made through ");
+        if !made && !self.0.starts_with("installed through ") {
+            return Some(Fact::Snapshot { text: self.words()? });
+        }
+        self.until(" through ")?;
+        let last = entry_id(self.until(" sum=")?)?;
+        if made {
+            let sum = sum_of(self.until(": ")?)?;
+            let bytes = number(self.until(" bytes, ")?)?;
+            let entries = number(self.all().strip_suffix(" entries leave the log")?)?;
+            return Some(Fact::Compacted { last, sum, bytes, entries });
+        }
+        let sum = sum_of(self.until(" from leader ")?)?;
+        let from = node_id(self.until(": ")?)?;
+        let bytes = number(self.all().strip_suffix(" bytes")?)?;
+        Some(Fact::Installed { last, sum, bytes, from })
     }
 
     fn vote(&mut self, node: NodeId, current_term: Term) -> Option<Fact> {
@@ -381,6 +434,16 @@ impl<'a> Reader<'a> {
         if self.literal("no-op").is_some() {
             return Some(Told::Noop);
         }
+        for kind in [WriteKind::Put, WriteKind::Append] {
+            if self.0.strip_prefix(kind.name()).is_some_and(|rest| rest.starts_with(" \"")) {
+                return self.write(kind);
+            }
+        }
+        if self.0.starts_with("readmit ") {
+            let words = self.0.get(..self.0.find("disk=")? + "disk=".len() + 16)?;
+            self.0 = &self.0[words.len()..];
+            return Some(Told::Words(words.to_owned()));
+        }
         let mut tokens = Tokens::new(self.0);
         let text = tokens.string("the text").ok()?;
         self.0 = tokens.rest();
@@ -389,6 +452,26 @@ impl<'a> Reader<'a> {
         }
         let bytes = usize::try_from(number(self.until(" bytes")?)?).ok()?;
         Some(Told::Long { start: text.into_owned(), bytes })
+    }
+
+    /// A change of a key: in words, or if it is long only how it begins.
+    fn write(&mut self, kind: WriteKind) -> Option<Told> {
+        let all = self.0;
+        self.literal(kind.name())?;
+        let mut tokens = Tokens::new(self.0);
+        let key = tokens.string("the key").ok()?;
+        self.0 = tokens.rest();
+        if self.literal("… ").is_some() {
+            let values = usize::try_from(number(self.until(" strings ")?)?).ok()?;
+            let bytes = usize::try_from(number(self.until(" bytes")?)?).ok()?;
+            return Some(Told::LongWrite { kind, key: Arc::from(&*key), values, bytes });
+        }
+        while self.0.starts_with(" \"") {
+            let mut tokens = Tokens::new(self.0);
+            tokens.string("a string").ok()?;
+            self.0 = tokens.rest();
+        }
+        Some(Told::Words(all[..all.len() - self.0.len()].to_owned()))
     }
 
     fn literal(&mut self, text: &str) -> Option<()> {

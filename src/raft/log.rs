@@ -5,24 +5,49 @@ use std::collections::VecDeque;
 use super::types::{Command, Entry, EntryId, Index, Persistent, Record, Term};
 use crate::text::checksum::crc32;
 
-/// Extends the running checksum of a log by one entry: CRC-32 over index, term and text of all
-/// entries so far. Two logs with the same checksum through an index hold the same strings.
-/// `text` is `None` for a no-op.
-pub fn chain(sum: u32, id: EntryId, text: Option<&str>) -> u32 {
+/// What of an entry goes into the running checksum of a log.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'a> {
+    Noop,
+    Text(&'a str),
+    /// [`Command::words`].
+    Words(&'a str),
+}
+
+/// Extends the running checksum of a log by one entry: CRC-32 over index, term and content of all
+/// entries so far. Two logs with the same checksum through an index hold the same.
+pub fn chain(sum: u32, id: EntryId, content: Content) -> u32 {
+    let (kind, text) = match content {
+        Content::Noop => (0, ""),
+        Content::Text(text) => (1, text),
+        Content::Words(words) => (2, words),
+    };
     let mut head = [0; 17];
     head[..8].copy_from_slice(&id.index.to_le_bytes());
     head[8..16].copy_from_slice(&id.term.to_le_bytes());
-    head[16] = u8::from(text.is_some());
-    crc32(crc32(sum, &head), text.unwrap_or("").as_bytes())
+    head[16] = kind;
+    crc32(crc32(sum, &head), text.as_bytes())
 }
 
-/// The log: entries 1 to last. Every change goes through a method that also hands out the record
-/// for the disk, so memory and disk cannot part ways.
+/// [`chain`] of an entry.
+pub fn chain_entry(sum: u32, entry: &Entry) -> u32 {
+    match &entry.command {
+        Command::Noop => chain(sum, entry.id, Content::Noop),
+        Command::Append { text, .. } => chain(sum, entry.id, Content::Text(text)),
+        command => chain(sum, entry.id, Content::Words(&command.words())),
+    }
+}
+
+/// The log: what follows the snapshot, to the last entry. Every change goes through a method that also
+/// hands out the record for the disk, so memory and disk cannot part ways.
 #[derive(Debug, Default)]
 pub struct Log {
-    entries: Vec<Entry>,
+    /// Everything through here is in the snapshot (§7), and committed; zero without one.
+    base: EntryId,
+    base_sum: u32,
+    entries: VecDeque<Entry>,
     /// `sums[i]` is the running checksum through `entries[i]`.
-    sums: Vec<u32>,
+    sums: VecDeque<u32>,
     /// All entries up to this index, as they are now, are on disk.
     durable: Index,
     /// Batches under way to the disk, oldest first, each with the last index that it makes
@@ -35,7 +60,9 @@ impl Log {
     /// The log as it was read from the disk, all of it synced.
     pub fn recover(persistent: &mut Persistent) -> Log {
         let entries = std::mem::take(&mut persistent.entries);
-        let mut log = Log { durable: entries.len() as Index, ..Log::default() };
+        let (base, base_sum) = (persistent.base, persistent.base_sum);
+        let durable = base.index + entries.len() as Index;
+        let mut log = Log { base, base_sum, durable, ..Log::default() };
         for entry in entries {
             log.push(entry);
         }
@@ -43,43 +70,104 @@ impl Log {
     }
 
     fn push(&mut self, entry: Entry) {
-        self.sums.push(chain(self.sum(self.last().index), entry.id, entry.command.text()));
-        self.entries.push(entry);
+        self.sums.push_back(chain_entry(self.sum(self.last().index), &entry));
+        self.entries.push_back(entry);
+    }
+
+    /// The last entry that only the snapshot holds, or zero.
+    pub fn base(&self) -> EntryId {
+        self.base
+    }
+
+    /// How many entries follow it.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// The last entry's id, or zero.
     pub fn last(&self) -> EntryId {
-        self.entries.last().map_or(EntryId::ZERO, |entry| entry.id)
+        self.entries.back().map_or(self.base, |entry| entry.id)
     }
 
-    /// The id of the entry at `index`; zero's at 0; `None` behind the end.
+    /// Where the entry at `index` stands in `entries`; `None` at the base and before it.
+    fn at(&self, index: Index) -> Option<usize> {
+        Some(index.checked_sub(self.base.index + 1)? as usize)
+    }
+
+    /// The id of the entry at `index`, the base's too; `None` behind the end and where the snapshot
+    /// alone knows it.
     pub fn id(&self, index: Index) -> Option<EntryId> {
-        match index {
-            0 => Some(EntryId::ZERO),
-            _ => self.entries.get(index as usize - 1).map(|entry| entry.id),
+        match index == self.base.index {
+            true => Some(self.base),
+            false => self.entries.get(self.at(index)?).map(|entry| entry.id),
         }
     }
 
-    /// The running checksum through `index`, which must not lie behind the end.
+    /// The running checksum through `index`, which must lie between the base and the end.
     pub fn sum(&self, index: Index) -> u32 {
-        if index == 0 { 0 } else { self.sums[index as usize - 1] }
+        self.at(index).map_or(self.base_sum, |at| self.sums[at])
     }
 
-    /// The entries from `first` to `last`, both included; empty if `first > last`.
-    pub fn range(&self, first: Index, last: Index) -> &[Entry] {
-        if first > last { &[] } else { &self.entries[first as usize - 1..last as usize] }
+    /// The entries from `first` to `last`, both included; empty if `first > last`. None of them may be
+    /// in the snapshot alone.
+    pub fn range(&self, first: Index, last: Index) -> impl DoubleEndedIterator<Item = &Entry> + ExactSizeIterator {
+        let start = if first > last { 0..0 } else { self.span(first, last) };
+        self.entries.range(start)
     }
 
-    /// The first index with the same term as the entry at `index` (§5.3, the accelerated backing up).
+    fn span(&self, first: Index, last: Index) -> std::ops::Range<usize> {
+        let base = self.base.index;
+        assert!(first > base, "entry {first} is in the snapshot through {}", self.base);
+        (first - base) as usize - 1..(last - base) as usize
+    }
+
+    /// The first id with the same term as the entry at `index`, as far back as the log goes (§5.3, the
+    /// accelerated backing up).
     pub fn first_of_term_at(&self, index: Index) -> EntryId {
-        let term = self.entries[index as usize - 1].id.term;
-        self.entries[self.entries.partition_point(|entry| entry.id.term < term)].id
+        let term = self.id(index).map_or(0, |id| id.term);
+        let at = self.entries.partition_point(|entry| entry.id.term < term);
+        self.entries.get(at).map_or(self.base, |entry| entry.id)
     }
 
     /// The last index with this term, if there is one.
     pub fn last_of_term(&self, term: Term) -> Option<Index> {
         let end = self.entries.partition_point(|entry| entry.id.term <= term);
-        self.id(end as Index).filter(|id| id.term == term).map(|id| id.index)
+        self.id(self.base.index + end as Index).filter(|id| id.term == term).map(|id| id.index)
+    }
+
+    /// A snapshot holds everything through `last`: those entries go.
+    pub fn compact(&mut self, last: EntryId) {
+        assert_eq!(self.id(last.index), Some(last), "a snapshot of another log");
+        self.base_sum = self.sum(last.index);
+        let gone = (last.index - self.base.index) as usize;
+        self.entries.drain(..gone);
+        self.sums.drain(..gone);
+        self.base = last;
+        // A burst must not keep its memory for ever.
+        self.entries.shrink_to(2 * self.entries.len());
+        self.sums.shrink_to(2 * self.sums.len());
+    }
+
+    /// A leader's snapshot takes the place of everything through `last` (Figure 13, steps 6 and 7): what
+    /// follows stays if it follows the same entry. Nothing of it counts as durable before the batch
+    /// that begins with this.
+    pub fn install(&mut self, last: EntryId, sum: u32) {
+        if self.id(last.index) == Some(last) {
+            self.compact(last);
+        } else {
+            self.entries.clear();
+            self.sums.clear();
+            self.base = last;
+        }
+        self.base_sum = sum;
+        self.durable = last.index;
+        for (_, durable) in &mut self.pending {
+            *durable = last.index;
+        }
     }
 
     /// Appends the next entry.
@@ -92,9 +180,10 @@ impl Log {
 
     /// Removes all entries from `from` on.
     pub fn truncate(&mut self, from: Index) -> Record {
-        assert!(from >= 1 && from <= self.last().index, "cut from {from} of {}", self.last());
-        self.entries.truncate(from as usize - 1);
-        self.sums.truncate(from as usize - 1);
+        let at = self.at(from).filter(|at| *at < self.entries.len());
+        let at = at.unwrap_or_else(|| panic!("cut from {from} of {}..{}", self.base, self.last()));
+        self.entries.truncate(at);
+        self.sums.truncate(at);
         self.durable = self.durable.min(from - 1);
         for (_, last) in &mut self.pending {
             *last = (*last).min(from - 1);
@@ -120,16 +209,6 @@ impl Log {
     /// Everything up to this index is on disk.
     pub fn durable(&self) -> Index {
         self.durable
-    }
-}
-
-impl Command {
-    /// The string that the command brings, if it brings one.
-    pub fn text(&self) -> Option<&str> {
-        match self {
-            Command::Noop => None,
-            Command::Append { text, .. } => Some(text),
-        }
     }
 }
 
@@ -163,7 +242,7 @@ mod tests {
         let (one, two) = (log(&[1, 1, 2]), log(&[1, 2, 2]));
         assert_eq!(one.sum(1), two.sum(1));
         assert_ne!(one.sum(3), two.sum(3));
-        assert_ne!(chain(0, EntryId::new(1, 1), None), chain(0, EntryId::new(1, 1), Some("")));
+        assert_ne!(chain(0, EntryId::new(1, 1), Content::Noop), chain(0, EntryId::new(1, 1), Content::Text("")));
     }
 
     /// etcd's async_storage_writes_append_aba_race: the acknowledgement of a write that has been

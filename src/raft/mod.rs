@@ -5,9 +5,10 @@
 //! and what may follow once it is written. It cannot fail and cannot block.
 //!
 //! Reading order: [`types`], [`message`], [`ready`], this file, `election`, `replication`,
-//! `progress`, `log`. "§" is a section of the Raft paper (Ongaro & Ousterhout 2014, extended
+//! `progress`, `log`, `reads`, `snapshot`, `readmit`. "§" is a section of the Raft paper (Ongaro & Ousterhout 2014, extended
 //! version), "thesis §" one of Ongaro's dissertation.
 
+mod command;
 mod election;
 pub mod event;
 mod event_text;
@@ -16,9 +17,12 @@ pub mod message;
 pub mod mutants;
 mod pace;
 pub mod progress;
+mod readmit;
+mod reads;
 pub mod ready;
 mod replication;
 pub mod safety;
+mod snapshot;
 pub mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +37,8 @@ use pace::Pace;
 use progress::Window;
 use ready::{ElectionTimer, HeartbeatTimer, Input, Ready, Refusal};
 use replication::Leader;
-use types::{DiskId, EntryId, Index, NodeId, Persistent, Record, Role, Term};
+use snapshot::Receiving;
+use types::{Disk, DiskId, EntryId, Index, NodeId, Persistent, Record, Role, SnapshotMeta, Term};
 
 /// What a node is told at its start and never changes.
 #[derive(Clone, Debug)]
@@ -43,6 +48,8 @@ pub struct Config {
     pub size: u64,
     /// The identity of this node's data directory.
     pub disk: DiskId,
+    /// It was made just now.
+    pub new_disk: bool,
     /// Pre-vote (thesis §9.6) and check-quorum (thesis §6.2) together; without them this is the
     /// paper's plain protocol. One alone livelocks in partial partitions.
     pub pre_vote: bool,
@@ -76,13 +83,20 @@ pub struct Raft {
     log: Log,
     /// Known to be committed (Figure 2). Not kept on disk: a new leader tells it anew.
     commit_index: Index,
+    /// The highest commit index that a leader has told.
+    leader_commit: Index,
     /// Handed out to be applied, always in order.
     released: Index,
+    /// What is in the place of the log through its base.
+    snapshot: Option<SnapshotMeta>,
+    /// The snapshot that a leader sends.
+    receiving: Option<Receiving>,
     state: State,
     /// When a leader was last heard, or this node was last leader or started.
     last_contact: Duration,
-    /// The disk of each peer, as it was met first, on this node's disk too.
-    disks: BTreeMap<NodeId, DiskId>,
+    /// The disk with which each node is counted, on this node's disk too; of this node itself only if it
+    /// has lost its disk once.
+    disks: BTreeMap<NodeId, Disk>,
     /// Peers that came back with another disk: nothing they say is counted.
     refused: BTreeMap<NodeId, DiskId>,
     /// Peers that refuse this node's own disk; each is told once.
@@ -106,21 +120,42 @@ pub struct Status {
     pub leader: Option<NodeId>,
     pub last: EntryId,
     pub commit_index: Index,
+    /// The highest commit index that a leader has told; a leader's own.
+    pub leader_commit: Index,
+    /// The last entry that is in the snapshot, zero without one, and how many entries the log holds
+    /// behind it.
+    pub snapshot: EntryId,
+    pub log_len: usize,
     /// Each peer, and whether there is a connection to it.
     pub peers: Vec<(NodeId, bool)>,
+    /// What a leader knows of each peer: `next_index` and `match_index`. Empty at others.
+    pub progress: Vec<(NodeId, Index, Index)>,
+    /// How long ago this node last heard its leader; as leader, a majority. `None` without one.
+    pub heard: Option<Duration>,
 }
 
 impl Raft {
-    /// A node that starts, as a follower (§5.2), with what its disk held. The [`Ready`] tells the
-    /// start and sets the first timer.
-    pub fn new(config: Config, mut persistent: Persistent, now: Duration) -> (Raft, Ready) {
+    /// A node that starts, as a follower (§5.2), with what its disk held: `snapshot` is what is in the
+    /// place of the log through its base, and its content is in the state machine already. The
+    /// [`Ready`] tells the start and sets the first timer.
+    pub fn new(
+        config: Config,
+        mut persistent: Persistent,
+        snapshot: Option<SnapshotMeta>,
+        now: Duration,
+    ) -> (Raft, Ready) {
+        let base = persistent.base;
+        assert_eq!(snapshot.map_or(EntryId::ZERO, |meta| meta.last), base, "the log begins where the snapshot ends");
         let mut raft = Raft {
             now,
             current_term: persistent.current_term,
             voted_for: persistent.voted_for,
             log: Log::recover(&mut persistent),
-            commit_index: 0,
-            released: 0,
+            commit_index: base.index,
+            leader_commit: base.index,
+            released: base.index,
+            snapshot,
+            receiving: None,
             state: State::Follower { leader: None },
             last_contact: now,
             disks: persistent.disks,
@@ -137,6 +172,8 @@ impl Raft {
         raft.tell(Fact::Start {
             size: raft.config.size,
             settings: raft.config.settings.clone(),
+            new_disk: raft.config.new_disk,
+            snapshot: base,
             last,
             sum: raft.log.sum(last.index),
         });
@@ -156,10 +193,16 @@ impl Raft {
                 Input::Message { from, disk, message } => self.receive(from, disk, message),
                 Input::Met { peer, disk } => self.met(peer, disk),
                 Input::Propose { token, command } => self.propose(token, command),
+                Input::Read { token } => self.read(token),
+                Input::Readmit { token, node } => self.readmit(token, node),
                 Input::Persisted { batch } => self.log.persisted(batch),
                 Input::PeerConnected { peer, detail } => self.peer_changed(peer, PeerState::Connected, detail),
                 Input::PeerLost { peer, detail } => self.peer_changed(peer, PeerState::Lost, detail),
                 Input::PeerOffline { peer, detail } => self.peer_changed(peer, PeerState::Offline, detail),
+                Input::SnapshotMade { meta } => self.snapshot_made(meta),
+                Input::ChunkStored { meta, through } => self.chunk_stored(meta, through),
+                Input::SnapshotStored { meta, readmitted } => self.snapshot_stored(meta, readmitted),
+                Input::SnapshotBroken { meta, why } => self.snapshot_broken(meta, why),
                 Input::HeartbeatDue => heartbeat_due = true,
                 Input::ElectionTimeout => election_timeout = true,
             }
@@ -174,6 +217,7 @@ impl Raft {
         self.finish()
     }
 
+    /// The node's state at the time of its last step.
     pub fn status(&self) -> Status {
         Status {
             id: self.config.id,
@@ -182,6 +226,14 @@ impl Raft {
             leader: self.leader(),
             last: self.log.last(),
             commit_index: self.commit_index,
+            leader_commit: self.leader_commit.max(self.commit_index),
+            snapshot: self.log.base(),
+            log_len: self.log.len(),
+            progress: match &self.state {
+                State::Leader(leader) => leader.progress(),
+                _ => Vec::new(),
+            },
+            heard: self.heard(),
             peers: self
                 .peers()
                 .into_iter()
@@ -265,11 +317,19 @@ impl Raft {
             Body::PreVoteReply { granted } => self.on_vote_reply(from, granted, true),
             Body::RequestVote { last } => self.on_request_vote(from, last),
             Body::RequestVoteReply { granted } => self.on_vote_reply(from, granted, false),
-            Body::AppendEntries { prev, commit, heartbeat, entries } => {
-                self.on_append_entries(from, prev, commit, heartbeat, entries);
+            Body::AppendEntries { prev, commit, heartbeat, round, entries } => {
+                if self.hears_leader(from) {
+                    self.on_append_entries(from, prev, (commit, heartbeat, round), entries);
+                }
             }
-            Body::Matched { index } => self.on_matched(from, index),
-            Body::Rejected { prev, conflict } => self.on_rejected(from, prev, conflict),
+            Body::Matched { index, round } => self.on_matched(from, index, round),
+            Body::Rejected { prev, conflict, round } => self.on_rejected(from, prev, conflict, round),
+            Body::InstallSnapshot { meta, offset, data } => {
+                if self.hears_leader(from) {
+                    self.on_install_snapshot(from, meta, offset, data);
+                }
+            }
+            Body::SnapshotTaken { last, crc, through } => self.on_snapshot_taken(from, last, crc, through),
             Body::Refused { .. } => {}
         }
     }
@@ -287,55 +347,14 @@ impl Raft {
                 self.tell(Fact::Denied { pre: false, to: from, why: why() });
                 self.send(from, Body::RequestVoteReply { granted: false });
             }
-            Body::AppendEntries { prev, .. } => {
+            Body::AppendEntries { prev, round, .. } => {
                 let conflict = EntryId::new(self.log.last().index + 1, 0);
-                self.send(from, Body::Rejected { prev, conflict });
+                self.send(from, Body::Rejected { prev, conflict, round });
+            }
+            Body::InstallSnapshot { meta, .. } => {
+                self.send(from, Body::SnapshotTaken { last: meta.last, crc: meta.crc, through: 0 });
             }
             _ => {}
-        }
-    }
-
-    /// Is what this peer says counted? The first disk that it comes with is remembered, on disk,
-    /// before anything else leaves; with another one it has forgotten its votes and its entries.
-    fn counts(&mut self, from: NodeId, disk: DiskId) -> bool {
-        match self.disks.get(&from).copied() {
-            None => {
-                self.disks.insert(from, disk);
-                self.ready.records.push(Record::Peer { node: from, disk });
-                true
-            }
-            Some(known) if known == disk => {
-                self.refused.remove(&from);
-                true
-            }
-            Some(_) if mutant!(self, WipedDiskCounts) => true,
-            Some(known) => {
-                if self.refused.insert(from, disk) != Some(disk) {
-                    self.error(format!(
-                        "{from} came back with disk {disk} instead of {known}: it has forgotten its votes and its \
-                         entries, so it is not counted; stop it, give it its old data directory back and start it"
-                    ));
-                }
-                self.send(from, Body::Refused { disk: known });
-                false
-            }
-        }
-    }
-
-    /// The peer's disk is remembered, or refused, before it has said anything else.
-    fn met(&mut self, peer: NodeId, disk: DiskId) {
-        if self.peers().contains(&peer) {
-            self.counts(peer, disk);
-        }
-    }
-
-    fn refused_by(&mut self, from: NodeId, disk: DiskId) {
-        if disk != self.config.disk && self.refused_by.insert(from) {
-            self.error(format!(
-                "{from} remembers this node with disk {disk}, but this is disk {}: it is not counted; stop it, \
-                 give it its old data directory back and start it",
-                self.config.disk
-            ));
         }
     }
 
@@ -346,8 +365,9 @@ impl Raft {
             && let State::Leader(leader) = &mut self.state
             && let Some(progress) = leader.progress.get_mut(&peer)
         {
-            let never_matched = progress.match_index == 0;
-            progress.probe(if never_matched { self.log.last().index } else { progress.match_index } + 1);
+            let match_index = progress.match_index;
+            let last = if match_index == 0 { self.log.last().index } else { match_index };
+            progress.probe(last.max(self.log.base().index) + 1);
         }
         self.tell(Fact::Peer { peer, state, why });
     }
@@ -358,6 +378,11 @@ impl Raft {
         self.advance_commit_index();
         self.release_committed();
         self.replicate();
+        self.confirm_reads();
+        if self.ready.installed.is_some() {
+            // Said anew, in a file of its own; what was to be written before is in it.
+            self.ready.records = self.opening(self.log.base().index);
+        }
         let mut ready = std::mem::take(&mut self.ready);
         if !ready.records.is_empty() {
             self.last_batch += 1;
@@ -406,6 +431,8 @@ impl Raft {
                 let id = self.log.id(index).unwrap_or_default();
                 self.ready.refusals.push((token, Refusal::Unknown { id }));
             }
+            // A read changes nothing: whoever asked may ask again.
+            self.ready.refusals.extend(leader.reads.into_iter().map(|(_, token)| (token, Refusal::NoLeader)));
             self.ready.heartbeat_timer = Some(HeartbeatTimer::Stop);
             self.last_contact = self.now;
             self.reset_election_timer();

@@ -78,11 +78,19 @@ pub enum Mutant {
     NoCheckQuorum,
     /// Driver: everything is said before it is written, not a leader's AppendEntries alone.
     SpeaksBeforeSync,
+    /// A leader serves reads before it has committed an entry of its term (etcd #7331).
+    ReadBeforeNoop,
+    /// Answers to messages from before a read confirm it (etcd #20418).
+    LateAckRead,
+    /// After a snapshot was installed the log's last term is what it was before.
+    InstallKeepsTerm,
+    /// The vote of a readmitted disk counts in the term in which it came back.
+    ReadmittedVotesAtOnce,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub const ALL: [Mutant; 22] = [
+    pub const ALL: [Mutant; 26] = [
         Mutant::DoubleVoteRestart,
         Mutant::SameTermKeepsVote,
         Mutant::StaleGrant,
@@ -105,6 +113,10 @@ impl Mutant {
         Mutant::StaleAck,
         Mutant::NoCheckQuorum,
         Mutant::SpeaksBeforeSync,
+        Mutant::ReadBeforeNoop,
+        Mutant::LateAckRead,
+        Mutant::InstallKeepsTerm,
+        Mutant::ReadmittedVotesAtOnce,
     ];
 }
 
@@ -130,6 +142,14 @@ impl Raft {
             }
             Some(Mutant::AckMatchedOnly) => last,
             _ => matched,
+        }
+    }
+
+    /// The last entry of a snapshot that is installed, in the opinion of a mutant.
+    pub(super) fn bend_install(&self, last: EntryId) -> EntryId {
+        match self.config.mutant {
+            Some(Mutant::InstallKeepsTerm) => EntryId { term: self.log.last().term, ..last },
+            _ => last,
         }
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::event::{Fact, PeerState, Source, Span};
 use super::message::Body;
 use super::mutants::mutant;
-use super::progress::Progress;
-use super::ready::{Committed, Refusal};
+use super::progress::{Progress, Urgency};
+use super::ready::{Committed, Refusal, SendChunk};
 use super::types::{Command, Entry, EntryId, Index, NodeId, Token};
 use super::{Raft, State};
 
@@ -27,6 +27,10 @@ pub struct Leader {
     appended_from: Option<Index>,
     /// This step ends with a heartbeat.
     heartbeat_due: bool,
+    /// The round of asking whether this node still leads that was begun last; each AppendEntries carries it.
+    pub(super) round: u64,
+    /// The reads that wait, each for an answer of this round or a later one from a majority.
+    pub(super) reads: VecDeque<(u64, Token)>,
 }
 
 impl Leader {
@@ -37,7 +41,14 @@ impl Leader {
             waiting_bytes: 0,
             appended_from: None,
             heartbeat_due: false,
+            round: 0,
+            reads: VecDeque::new(),
         }
+    }
+
+    /// `next_index` and `match_index` of each follower.
+    pub(super) fn progress(&self) -> Vec<(NodeId, Index, Index)> {
+        self.progress.iter().map(|(peer, progress)| (*peer, progress.next_index, progress.match_index)).collect()
     }
 
     /// When the answer came that makes a majority with the later ones; the leader's own is now.
@@ -66,7 +77,7 @@ impl Raft {
             return;
         };
         let last = self.log.last().index;
-        let bytes = command.text().map_or(0, str::len);
+        let bytes = command.bytes();
         if leader.waiting.len() >= MAX_WAITING_ENTRIES || leader.waiting_bytes + bytes > MAX_WAITING_BYTES {
             self.ready.refusals.push((token, Refusal::Busy));
             return;
@@ -83,7 +94,7 @@ impl Raft {
     pub(super) fn open_term(&mut self) {
         let id = EntryId::new(self.log.last().index + 1, self.current_term);
         self.ready.records.push(self.log.append(Entry { id, command: Command::Noop }));
-        let span = Span::of(self.log.range(id.index, id.index), self.log.sum(id.index));
+        let span = self.span(id.index, id.index);
         self.tell(Fact::Append { span, source: Source::OpensTerm });
     }
 
@@ -93,15 +104,8 @@ impl Raft {
         }
     }
 
-    /// AppendEntries at a follower (Figure 2, "AppendEntries RPC, receiver implementation").
-    pub(super) fn on_append_entries(
-        &mut self,
-        from: NodeId,
-        prev: EntryId,
-        commit: Index,
-        heartbeat: bool,
-        entries: Vec<Entry>,
-    ) {
+    /// A message that only the leader of this term sends (§5.2). `false` if `from` cannot be it.
+    pub(super) fn hears_leader(&mut self, from: NodeId) -> bool {
         match self.state {
             State::Follower { leader: Some(leader) } if leader == from => {}
             State::Follower { leader: None } => self.state = State::Follower { leader: Some(from) },
@@ -110,33 +114,52 @@ impl Raft {
                 self.become_follower(Some(from), why);
             }
             State::Follower { leader: Some(other) } => {
-                return self.error(format!("{from} claims to lead t{}, which {other} leads", self.current_term));
+                self.error(format!("{from} claims to lead t{}, which {other} leads", self.current_term));
+                return false;
             }
             State::Leader(_) => {
-                return self.error(format!("{from} claims to lead t{}, which this node leads", self.current_term));
+                self.error(format!("{from} claims to lead t{}, which this node leads", self.current_term));
+                return false;
             }
         }
         self.last_contact = self.now;
         self.reset_election_timer();
+        true
+    }
+
+    /// AppendEntries at a follower (Figure 2, "AppendEntries RPC, receiver implementation").
+    pub(super) fn on_append_entries(
+        &mut self,
+        from: NodeId,
+        prev: EntryId,
+        (commit, heartbeat, round): (Index, bool, u64),
+        entries: Vec<Entry>,
+    ) {
         if heartbeat {
             self.tell(Fact::HeartbeatReceived { from });
         }
+        self.leader_commit = self.leader_commit.max(commit);
+        // Everything through here is proven equal to the leader's log; nothing behind it is.
+        let matched = prev.index + entries.len() as Index;
+        let (prev, entries) = match self.behind_snapshot(prev, entries) {
+            Ok(Some(rest)) => rest,
+            Ok(None) => return self.send_matched(from, matched, round),
+            Err(wrong) => return self.error(format!("append-entries from {from}: {wrong}; ignored")),
+        };
         let fits = mutant!(self, PrevNotChecked) && prev.index <= self.log.last().index;
         if let Some(conflict) = self.conflict_at(prev).filter(|_| !fits) {
             if prev.index <= self.commit_index {
                 return self.error(format!("{from} leads without the committed entry {}", prev.index));
             }
-            return self.send(from, Body::Rejected { prev, conflict });
+            return self.send(from, Body::Rejected { prev, conflict, round });
         }
-        // Everything through here is proven equal to the leader's log; nothing behind it is.
-        let matched = prev.index + entries.len() as Index;
         if let Err(wrong) = self.take_entries(from, prev, entries) {
             return self.error(format!("append-entries from {from}: {wrong}; ignored"));
         }
         self.commit_index = self.commit_index.max(commit.min(matched));
         #[cfg(test)]
         let matched = self.bend_append_entries(matched, commit);
-        self.send_matched(from, matched);
+        self.send_matched(from, matched, round);
     }
 
     /// Where the leader should look next if this log has no entry `prev` (§5.3).
@@ -181,26 +204,27 @@ impl Raft {
     }
 
     /// Acknowledges, once a step: the highest index says it all.
-    fn send_matched(&mut self, to: NodeId, matched: Index) {
+    pub(super) fn send_matched(&mut self, to: NodeId, matched: Index, asked: u64) {
         if let Some((peer, message)) = self.ready.messages.last_mut()
             && *peer == to
             && message.term == self.current_term
-            && let Body::Matched { index } = &mut message.body
+            && let Body::Matched { index, round } = &mut message.body
         {
             *index = matched.max(*index);
+            *round = asked.max(*round);
         } else {
-            self.send(to, Body::Matched { index: matched });
+            self.send(to, Body::Matched { index: matched, round: asked });
         }
     }
 
-    pub(super) fn on_matched(&mut self, from: NodeId, index: Index) {
+    pub(super) fn on_matched(&mut self, from: NodeId, index: Index, round: u64) {
         let (own, last) = (self.log.durable(), self.log.last().index);
         let State::Leader(leader) = &mut self.state else { return };
         let Some(progress) = leader.progress.get_mut(&from) else { return };
         if index > last {
             return self.error(format!("{from} acknowledges index {index}, but the log ends at {last}"));
         }
-        progress.last_ack = self.now;
+        progress.answered(self.now, round);
         let before = progress.match_index;
         progress.matched(index);
         if index <= before {
@@ -208,17 +232,19 @@ impl Raft {
         }
         let copies = leader.progress.values().filter(|progress| progress.match_index >= index).count();
         let copies = copies + usize::from(own >= index);
-        let ids = (self.log.id(before + 1), self.log.id(index));
+        let first = before.max(self.log.base().index) + 1;
+        let ids = (self.log.id(first), self.log.id(index).filter(|id| id.index >= first));
         if let (Some(first), Some(last)) = ids {
             self.tell_appended();
             self.tell(Fact::Replicated { first, last, on: from, copies, size: self.config.size });
         }
     }
 
-    pub(super) fn on_rejected(&mut self, from: NodeId, prev: EntryId, conflict: EntryId) {
+    pub(super) fn on_rejected(&mut self, from: NodeId, prev: EntryId, conflict: EntryId, round: u64) {
+        let base = self.log.base().index;
         let State::Leader(leader) = &mut self.state else { return };
         let Some(progress) = leader.progress.get_mut(&from) else { return };
-        progress.last_ack = self.now;
+        progress.answered(self.now, round);
         // Logs part at `prev` or before it. A conflict behind it says that the term of the request was
         // over, which this node may have led too; it says nothing of the follower's log.
         if conflict.index > prev.index || !progress.rejection_is_current(prev.index) {
@@ -235,7 +261,11 @@ impl Raft {
             0 => conflict.index,
             term => self.log.last_of_term(term).map_or(conflict.index, |last| last + 1),
         };
-        progress.probe(hint.clamp(progress.match_index + 1, prev.index));
+        match prev.index > base {
+            true => progress.probe(hint.clamp(progress.match_index.max(base) + 1, prev.index)),
+            // It lacks what is in the snapshot alone.
+            false => progress.needs_snapshot(),
+        }
         if let Some(id) = lost {
             self.error(format!(
                 "{from} has acknowledged {id} and has it no longer: its disk has lost what was synced; it gets it \
@@ -262,24 +292,33 @@ impl Raft {
         if first > last {
             return;
         }
+        let mut readmissions = Vec::new();
         for entry in self.log.range(first, last) {
+            if let Command::Readmit { node, disk } = entry.command {
+                readmissions.push((entry.id, node, disk));
+            }
             let mut token = None;
             if let State::Leader(leader) = &mut self.state
                 && let Some((_, waiting)) = leader.waiting.pop_front_if(|(index, _)| *index == entry.id.index)
             {
-                leader.waiting_bytes -= entry.command.text().map_or(0, str::len);
+                leader.waiting_bytes -= entry.command.bytes();
                 token = Some(waiting);
             }
             self.ready.committed.push(Committed { entry: entry.clone(), token });
         }
         self.released = last;
         self.tell_entries(first, last, |span| Fact::Commit { span });
+        for (by, node, disk) in readmissions {
+            self.readmitted(by, node, disk);
+        }
     }
 
-    /// At most one AppendEntries for each follower that can be reached (§5.3).
+    /// At most one AppendEntries for each follower that can be reached (§5.3), or a piece of the snapshot
+    /// for one that needs what the log does not hold any more (§7).
     pub(super) fn replicate(&mut self) {
         let State::Leader(leader) = &mut self.state else { return };
         let heartbeat = std::mem::take(&mut leader.heartbeat_due);
+        let asks = leader.begin_round();
         let mut sent_to = Vec::new();
         for (peer, progress) in &mut leader.progress {
             if self.links.get(peer).is_some_and(|link| *link != PeerState::Connected) {
@@ -289,14 +328,22 @@ impl Raft {
                 progress.heartbeat();
                 sent_to.push(*peer);
             }
-            let body = match self.refused.contains_key(peer) {
-                false => progress.next_append(&self.log, self.commit_index, heartbeat, self.window),
-                true if heartbeat => progress.bare_heartbeat(&self.log),
-                true => None,
+            let now = Urgency { heartbeat, asks, round: leader.round };
+            let body = if self.refused.contains_key(peer) || progress.is_in_transfer() {
+                progress.bare(now)
+            } else {
+                progress.next_append(&self.log, self.commit_index, now, self.window)
             };
             if let Some(body) = body {
                 let message = super::Message { term: self.current_term, body };
                 self.ready.overtaking.push((*peer, message));
+            }
+            if !self.refused.contains_key(peer)
+                && let Some(meta) = self.snapshot
+                && let Some(offset) = progress.next_chunk(meta)
+            {
+                let (to, term, bytes) = (*peer, self.current_term, self.window.chunk_bytes);
+                self.ready.send_chunks.push(SendChunk { to, term, meta, offset, bytes });
             }
         }
         if !sent_to.is_empty() {
@@ -317,12 +364,19 @@ impl Raft {
     fn tell_entries(&mut self, first: Index, last: Index, fact: impl Fn(Span) -> Fact) {
         if self.pace.one_by_one(self.now, last - first + 1) {
             for index in first..=last {
-                let span = Span::of(self.log.range(index, index), self.log.sum(index));
+                let span = self.span(index, index);
                 self.tell(fact(span));
             }
         } else {
-            let span = Span::of(self.log.range(first, last), self.log.sum(last));
+            let span = self.span(first, last);
             self.tell(fact(span));
         }
+    }
+
+    /// What a line tells of these entries, which must be in the log.
+    fn span(&self, first: Index, last: Index) -> Span {
+        let mut entries = self.log.range(first, last);
+        let Some(first) = entries.next() else { panic!("a span of no entries") };
+        Span::of(first, entries.next_back().unwrap_or(first), self.log.sum(last))
     }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::event::{Event, Fact, Source, Span, Told};
-use super::log::chain;
+use super::log::{Content, chain};
 use super::types::{EntryId, Index, NodeId, Role, Term};
 
 /// What is judged. The first five are those of Figure 3.
@@ -152,7 +152,7 @@ impl Safety {
             self.leads(event, event.node)?;
         }
         match &event.fact {
-            Fact::Start { last, sum, .. } => self.start(event, *last, *sum),
+            Fact::Start { snapshot, last, sum, .. } => self.start(event, *snapshot, *last, *sum),
             Fact::State { .. } if event.role == Role::Leader => self.elected(event),
             Fact::VotedForItself { .. } => self.vote(event, event.node, event.term, event.node),
             Fact::Granted { pre: false, to, term } => self.vote(event, event.node, *term, *to),
@@ -161,6 +161,7 @@ impl Safety {
             Fact::Append { span, source } => self.append(event, span, *source),
             Fact::Truncate { first, .. } => self.truncate(event, *first),
             Fact::Commit { span } => self.commit(event, span),
+            Fact::Installed { last, sum, from, .. } => self.installed(event, *last, *sum, *from),
             _ => Ok(()),
         }
     }
@@ -235,7 +236,7 @@ impl Safety {
     }
 
     /// A node starts with what its disk held. It may have lost lines, but nothing committed.
-    fn start(&mut self, event: &Event, last: EntryId, sum: u32) -> Judged {
+    fn start(&mut self, event: &Event, snapshot: EntryId, last: EntryId, sum: u32) -> Judged {
         if last.index > 0 {
             self.same_sum(event, Slot { id: last, sum: Some(sum) })?;
         }
@@ -253,7 +254,27 @@ impl Safety {
             node.log[end - 1] = told;
         }
         node.log.truncate(end);
-        node.committed = Some(0);
+        // What is in the snapshot is not committed again.
+        node.committed = Some(snapshot.index);
+        node.committed_ever = node.committed_ever.max(snapshot.index);
+        Ok(())
+    }
+
+    /// A leader's snapshot takes the place of a node's log through `last`.
+    fn installed(&mut self, event: &Event, last: EntryId, sum: u32, from: NodeId) -> Judged {
+        self.leads(event, from)?;
+        let told = Slot { id: last, sum: Some(sum) };
+        self.same_sum(event, told)?;
+        let node = self.nodes.entry(event.node).or_default();
+        let at = last.index as usize - 1;
+        // What follows stays only behind the same entry.
+        if node.log.get(at).is_none_or(|held| !held.is_known() || held.contradicts(told)) {
+            node.log.truncate(node.committed_ever.min(last.index) as usize);
+            node.log.resize(at + 1, UNKNOWN);
+        }
+        node.log[at] = told;
+        node.committed = Some(last.index.max(node.committed.unwrap_or(0)));
+        node.committed_ever = node.committed_ever.max(last.index);
         Ok(())
     }
 
@@ -398,9 +419,10 @@ fn violation(property: Property, earlier: Option<&Arc<Event>>, event: &Event, wh
 /// The checksum through a span that holds all its entries in full: one or two.
 fn sum_of(start: u32, span: &Span) -> Option<u32> {
     let extend = |sum, id, told: &Told| match told {
-        Told::Noop => Some(chain(sum, id, None)),
-        Told::Text(text) => Some(chain(sum, id, Some(text))),
-        Told::Long { .. } => None,
+        Told::Noop => Some(chain(sum, id, Content::Noop)),
+        Told::Text(text) => Some(chain(sum, id, Content::Text(text))),
+        Told::Words(words) => Some(chain(sum, id, Content::Words(words))),
+        Told::Long { .. } | Told::LongWrite { .. } => None,
     };
     let sum = extend(start, span.first, &span.opening)?;
     match span.count() {

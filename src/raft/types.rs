@@ -13,6 +13,13 @@ pub const MAX_NUMBER: u64 = (1 << 53) - 1;
 pub const MAX_CLUSTER_SIZE: u64 = 9;
 /// The longest string of one entry, in bytes of UTF-8: 64 KiB.
 pub const MAX_TEXT_BYTES: usize = 64 * 1024;
+/// The longest key, in bytes of UTF-8. No key is empty.
+pub const MAX_KEY_BYTES: usize = 256;
+/// The most strings of one `put` or `append-to`; key and strings together have at most
+/// [`MAX_TEXT_BYTES`].
+pub const MAX_VALUES: usize = 1024;
+/// The key under which the lab's log of strings is kept. It only grows: nothing is put in its place.
+pub const LOG_KEY: &str = "log";
 
 /// A period with at most one leader (§5.1). 0 before the first election.
 pub type Term = u64;
@@ -89,13 +96,34 @@ pub struct Session {
     pub seq: u64,
 }
 
-/// What an entry asks of the state machine.
+/// What an entry asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Opens a leader's term, so that entries of earlier terms can be committed (§5.4.2, §8).
     Noop,
-    /// Appends a string to the list; at most once for each number of a session.
+    /// Appends a string to the lab's log, the list of [`LOG_KEY`]; at most once for each number of a
+    /// session.
     Append { session: Option<Session>, text: Arc<str> },
+    /// Changes the list of a key; at most once for each number of a session.
+    Write { session: Option<Session>, write: Arc<KeyWrite> },
+    /// From here on the node is counted with this disk; what it had before is lost.
+    Readmit { node: NodeId, disk: DiskId },
+}
+
+/// A change of the list of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyWrite {
+    pub kind: WriteKind,
+    pub key: Arc<str>,
+    pub values: Vec<Arc<str>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteKind {
+    /// The list is these strings.
+    Put,
+    /// These strings follow those that are there; on a missing key the same as `Put`.
+    Append,
 }
 
 /// One place of the replicated log.
@@ -154,8 +182,34 @@ pub enum Record {
     Entry(Entry),
     /// All entries from this index on are gone: they conflicted with the leader's (§5.3).
     Truncate { from: Index },
-    /// The disk with which a peer was met first.
-    Peer { node: NodeId, disk: DiskId },
+    /// The disk with which a node is counted: as it was met first (`since` is zero), or as the entry
+    /// `since` has readmitted it. Of this node itself: others know it with this disk, which it has lost.
+    Peer { node: NodeId, disk: Disk },
+    /// Everything through `id` is in a snapshot, and what follows this record is all that follows in
+    /// the log. Always the first record of a batch that says everything else anew.
+    Base { id: EntryId, sum: u32 },
+}
+
+/// The disk with which a node is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    pub id: DiskId,
+    /// The entry that readmitted the node with it, or zero. Its votes count in later terms only: in
+    /// that term or before the lost disk may have voted.
+    pub since: EntryId,
+}
+
+/// What a snapshot is, without its content. Snapshots of the same `last` are the same text on all
+/// nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotMeta {
+    /// The last entry that is in it (Figure 13: lastIncludedIndex and lastIncludedTerm).
+    pub last: EntryId,
+    /// The running checksum of the log through `last`.
+    pub sum: u32,
+    /// Length of its text and the text's CRC-32.
+    pub bytes: u64,
+    pub crc: u32,
 }
 
 /// What a node has after reading its disk.
@@ -163,11 +217,37 @@ pub enum Record {
 pub struct Persistent {
     pub current_term: Term,
     pub voted_for: Option<NodeId>,
+    /// Everything through here is in the snapshot, and the running checksum of the log through it.
+    pub base: EntryId,
+    pub base_sum: u32,
+    /// What follows `base`.
     pub entries: Vec<Entry>,
-    pub disks: BTreeMap<NodeId, DiskId>,
+    pub disks: BTreeMap<NodeId, Disk>,
 }
 
 impl Persistent {
+    /// The last entry's id.
+    pub fn last(&self) -> EntryId {
+        self.entries.last().map_or(self.base, |entry| entry.id)
+    }
+
+    /// The entry at `index`, if it is in the log still.
+    pub fn entry(&self, index: Index) -> Option<&Entry> {
+        self.entries.get(index.checked_sub(self.base.index + 1)? as usize)
+    }
+
+    /// Is `id` in the log, or the last that the snapshot holds?
+    pub fn has(&self, id: EntryId) -> bool {
+        id == self.base || self.entry(id.index).is_some_and(|entry| entry.id == id)
+    }
+
+    /// A snapshot holds everything through `id` now.
+    pub fn compact(&mut self, id: EntryId, sum: u32) {
+        assert!(self.has(id), "a snapshot through {id} of a log {}..{}", self.base, self.last());
+        self.entries.drain(..(id.index - self.base.index) as usize);
+        (self.base, self.base_sum) = (id, sum);
+    }
+
     /// Applies one record. The error says why the record cannot follow the ones before it.
     pub fn apply(&mut self, record: Record) -> Result<(), String> {
         match record {
@@ -182,22 +262,31 @@ impl Persistent {
                 self.voted_for = voted_for;
             }
             Record::Entry(entry) => {
-                let next = self.entries.len() as Index + 1;
-                let term = self.entries.last().map_or(0, |last| last.id.term);
-                if entry.id.index != next || entry.id.term < term || entry.id.term > self.current_term {
-                    return Err(format!("entry {} where {next}@{term}…{} is due", entry.id, self.current_term));
+                let last = self.last();
+                let next = last.index + 1;
+                if entry.id.index != next || entry.id.term < last.term || entry.id.term > self.current_term {
+                    return Err(format!("entry {} where {next}@{}…{} is due", entry.id, last.term, self.current_term));
                 }
                 self.entries.push(entry);
             }
             Record::Truncate { from } => {
-                let last = self.entries.len() as Index;
-                if from == 0 || from > last {
-                    return Err(format!("cut from {from}, but the log ends at {last}"));
+                let (base, last) = (self.base.index, self.last().index);
+                if from <= base || from > last {
+                    return Err(format!("cut from {from}, but the log goes from {base} to {last}"));
                 }
-                self.entries.truncate(from as usize - 1);
+                self.entries.truncate((from - base) as usize - 1);
             }
             Record::Peer { node, disk } => {
                 self.disks.insert(node, disk);
+            }
+            // What was there through `id` stays until its snapshot is: a crash may come before.
+            Record::Base { id, .. } if self.has(id) => self.entries.truncate((id.index - self.base.index) as usize),
+            Record::Base { id, sum } => {
+                if id.index < self.base.index {
+                    return Err(format!("a log that begins behind {id}, after one that began behind {}", self.base));
+                }
+                self.entries.clear();
+                (self.base, self.base_sum) = (id, sum);
             }
         }
         Ok(())

@@ -3,6 +3,12 @@
 //! ```text
 //! append "x"                          ok 3@1 · redirect … · error … · unknown 3@1 …
 //! append 17-9f3a01c2d4e5f607 5 "x"    the same; applied once however often it is sent
+//! put "a" "cat" "dog"                 ok 4@1 · …, with a session as above
+//! append-to "a" "mouse"               ok 5@1 · …, with a session as above
+//! get "a" · get "a" from=3 local      lines like value "cat", then end-of-values next=4 total=3 changed=5@1 …
+//!                                     · no-key "a" …
+//! keys · keys from "b" local          lines like key "a" values=3, then end-of-keys …
+//! readmit node_3                      ok 9@2 · error not-refused …
 //! session                             session 17-9f3a01c2d4e5f607
 //! log · log from=5 · log from=5 local lines like 2@1 "SET 5", then end next=6 commit=9
 //! status                              status node=node_1 role=leader term=3 …
@@ -17,32 +23,50 @@ use std::time::Duration;
 
 use super::WireError;
 use super::entry::{
-    client_id, id_or_zero, node_id, push_append, push_client_id, push_id, read_append, read_node_id, real_id,
+    client_id, id_field, push_append, push_client_id, push_id, push_write, read_append, read_key, read_node_id,
+    read_write, real_id,
 };
+pub use super::status::NodeStatus;
+use super::status::{push_heard, read_heard};
 use crate::cluster::MAX_HOST_BYTES;
-use crate::raft::types::{ClientId, EntryId, Index, MAX_CLUSTER_SIZE, NodeId, Role, Session, Term};
+use crate::raft::types::{ClientId, EntryId, Index, KeyWrite, NodeId, Session, WriteKind};
 use crate::text::{Tokens, number, push_number, push_plain, push_quoted, shorten, unplain};
 
 /// Strings in one page of `log`, at the most.
 pub const LOG_PAGE: usize = 1000;
 /// Text in one page of `log`, in bytes as written, at the most, unless it is one string.
 pub const LOG_PAGE_BYTES: usize = 512 * 1024;
+/// Strings in one page of `get`, and keys in one of `keys`, at the most.
+pub const GET_PAGE: usize = 64 * 1024;
+pub const KEYS_PAGE: usize = 1000;
+/// Text in one page of `get`, in bytes as written, at the most. Any list but the lab's log fits.
+pub const GET_PAGE_BYTES: usize = 6 * 1024 * 1024;
 /// The longest `host:port` of a redirect, in bytes.
 pub const MAX_ADDRESS_BYTES: usize = MAX_HOST_BYTES + ":65535".len();
 
 /// The first words that a node understands, `hello` of a peer among them.
-const COMMANDS: [&str; 6] = ["append", "session", "log", "status", "watch", "hello"];
-const EXPECTED_COMMANDS: &str = "append, session, log, status, watch or hello";
+const COMMANDS: [&str; 11] =
+    ["append", "put", "append-to", "get", "keys", "session", "log", "status", "watch", "readmit", "hello"];
+const EXPECTED_COMMANDS: &str = "append, put, append-to, get, keys, session, log, status, watch, readmit or hello";
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Append a string; with a session, at most once.
     Append { session: Option<Session>, text: Arc<str> },
+    /// Change the list of a key; with a session, at most once.
+    Write { session: Option<Session>, write: Arc<KeyWrite> },
+    /// The list of a key, from its string number `from` (counted from 1) on, a page of it.
+    Get { key: Arc<str>, from: u64, local: bool },
+    /// The keys that have a list, in the order of their bytes, from this one on, a page of them.
+    Keys { from: Option<Arc<str>>, local: bool },
+    /// Count the node again, with the disk that it has come back with.
+    Readmit { node: NodeId },
     /// A name for a new session.
     Session,
-    /// The committed strings from this index on, a page of them; `local`: as this node knows them,
-    /// whether it leads or not.
+    /// The committed strings of the lab's log from this index on, a page of them. Here as above the
+    /// leader answers with all that was committed before it was asked; `local`: this node answers with
+    /// what it knows.
     Log { from: Index, local: bool },
     /// How the node is.
     Status,
@@ -55,6 +79,27 @@ impl Request {
     pub fn encode(&self, out: &mut String) {
         match self {
             Request::Append { session, text } => push_append(out, *session, text),
+            Request::Write { session, write } => push_write(out, *session, write),
+            Request::Get { key, from, local } => {
+                out.push_str("get ");
+                push_quoted(out, key);
+                if *from != 1 {
+                    push_number_field(out, " from=", *from);
+                }
+                out.push_str(if *local { " local" } else { "" });
+            }
+            Request::Keys { from, local } => {
+                out.push_str("keys");
+                if let Some(from) = from {
+                    out.push_str(" from ");
+                    push_quoted(out, from);
+                }
+                out.push_str(if *local { " local" } else { "" });
+            }
+            Request::Readmit { node } => {
+                out.push_str("readmit ");
+                push_node(out, *node);
+            }
             Request::Session => out.push_str("session"),
             Request::Log { from, local } => {
                 out.push_str("log");
@@ -78,18 +123,26 @@ impl Request {
                 let (session, text) = read_append(&mut tokens)?;
                 Request::Append { session, text }
             }
-            "session" => Request::Session,
-            "log" => {
-                let from = if matches!(tokens.peek(), "" | "local") { 1 } else { tokens.number_field("from=")? };
-                if from == 0 {
-                    return Err(tokens.expected("from=", "an index, at least 1", "0"));
-                }
-                let local = !tokens.is_empty();
-                if local {
-                    tokens.literal("local")?;
-                }
-                Request::Log { from, local }
+            "put" | "append-to" => {
+                let kind = if command == "put" { WriteKind::Put } else { WriteKind::Append };
+                let (session, write) = read_write(&mut tokens, kind)?;
+                Request::Write { session, write }
             }
+            "get" => {
+                let key = read_key(&mut tokens)?;
+                Request::Get { key, from: read_from(&mut tokens)?, local: read_local(&mut tokens)? }
+            }
+            "keys" => {
+                let mut from = None;
+                if tokens.peek() == "from" {
+                    tokens.literal("from")?;
+                    from = Some(read_key(&mut tokens)?);
+                }
+                Request::Keys { from, local: read_local(&mut tokens)? }
+            }
+            "readmit" => Request::Readmit { node: read_node_id(&mut tokens, "the node")? },
+            "session" => Request::Session,
+            "log" => Request::Log { from: read_from(&mut tokens)?, local: read_local(&mut tokens)? },
             "status" => Request::Status,
             "watch" => Request::Watch,
             _ => {
@@ -100,6 +153,21 @@ impl Request {
         tokens.end()?;
         Ok(request)
     }
+}
+
+/// Takes `from=5`, a place in a list; 1 goes without saying.
+fn read_from(tokens: &mut Tokens) -> Result<u64, WireError> {
+    let from = if matches!(tokens.peek(), "" | "local") { 1 } else { tokens.number_field("from=")? };
+    if from == 0 { Err(tokens.expected("from=", "at least 1", "0")) } else { Ok(from) }
+}
+
+/// Takes `local`, if it is there.
+fn read_local(tokens: &mut Tokens) -> Result<bool, WireError> {
+    let local = !tokens.is_empty();
+    if local {
+        tokens.literal("local")?;
+    }
+    Ok(local)
 }
 
 /// Why something was not done.
@@ -120,6 +188,10 @@ pub enum ErrorCode {
     },
     /// The request was applied, but its answer is not kept any more.
     SessionForgotten,
+    /// The list of the key would grow beyond its limit: nothing was appended to it.
+    Full,
+    /// The node to be readmitted is counted already, or has not come back.
+    NotRefused,
     UnknownCommand,
     /// The line cannot be read; the connection is closed.
     BadRequest,
@@ -130,17 +202,39 @@ pub enum ErrorCode {
 }
 
 /// The codes that are a word alone. [`ErrorCode::SessionGap`] is the one with more.
-const CODES: [(ErrorCode, &str); 9] = [
+const CODES: [(ErrorCode, &str); 11] = [
     (ErrorCode::NoLeader, "no-leader"),
     (ErrorCode::Busy, "busy"),
     (ErrorCode::Unconfirmed, "unconfirmed"),
     (ErrorCode::SessionExpired, "session-expired"),
     (ErrorCode::SessionForgotten, "session-forgotten"),
+    (ErrorCode::Full, "full"),
+    (ErrorCode::NotRefused, "not-refused"),
     (ErrorCode::UnknownCommand, "unknown-command"),
     (ErrorCode::BadRequest, "bad-request"),
     (ErrorCode::TooManyConnections, "too-many-connections"),
     (ErrorCode::NotThisCluster, "not-this-cluster"),
 ];
+
+/// How fresh an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The last entry that the answering node has applied.
+    pub applied: Index,
+    /// How long ago it last heard its leader; as leader, a majority. `None` without a leader.
+    pub heard: Option<Duration>,
+}
+
+impl Seen {
+    fn encode(&self, out: &mut String) {
+        push_number_field(out, " applied=", self.applied);
+        push_heard(out, self.heard);
+    }
+
+    fn read(tokens: &mut Tokens) -> Result<Seen, WireError> {
+        Ok(Seen { applied: tokens.number_field("applied=")?, heard: read_heard(tokens)? })
+    }
+}
 
 /// What a node answers, line by line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,29 +267,33 @@ pub enum Answer {
         next: Index,
         commit: Index,
     },
+    /// One string of `get`.
+    Value(Arc<str>),
+    /// The end of a page of `get`: `next` is the number to ask from to go on, `total + 1` at the end of
+    /// the list, and `changed` the entry that changed the list last.
+    EndOfValues {
+        next: u64,
+        total: u64,
+        changed: EntryId,
+        seen: Seen,
+    },
+    /// `get`: there is no such key.
+    NoKey {
+        key: Arc<str>,
+        seen: Seen,
+    },
+    /// One key of `keys`, and how many strings its list has.
+    Key {
+        key: Arc<str>,
+        values: u64,
+    },
+    /// The end of a page of `keys`: ask from `next` to go on; `None` at the end.
+    EndOfKeys {
+        next: Option<Arc<str>>,
+        seen: Seen,
+    },
     Status(NodeStatus),
     Watching(NodeId),
-}
-
-/// How a node is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeStatus {
-    pub node: NodeId,
-    pub role: Role,
-    pub term: Term,
-    pub leader: Option<NodeId>,
-    pub last: EntryId,
-    pub commit: Index,
-    pub applied: Index,
-    /// Each peer, and whether this node has a connection to it.
-    pub peers: Vec<(NodeId, bool)>,
-    pub size: u64,
-    /// How long the process runs; written in tenths of a second.
-    pub uptime: Duration,
-    /// How often the process has synced its log (fdatasync).
-    pub syncs: u64,
-    /// How many messages the process has sent to its peers.
-    pub sent: u64,
 }
 
 impl Answer {
@@ -248,6 +346,35 @@ impl Answer {
                 push_number_field(out, "end next=", *next);
                 push_number_field(out, " commit=", *commit);
             }
+            Answer::Value(text) => {
+                out.push_str("value ");
+                push_quoted(out, text);
+            }
+            Answer::EndOfValues { next, total, changed, seen } => {
+                push_number_field(out, "end-of-values next=", *next);
+                push_number_field(out, " total=", *total);
+                out.push_str(" changed=");
+                push_id(out, *changed);
+                seen.encode(out);
+            }
+            Answer::NoKey { key, seen } => {
+                out.push_str("no-key ");
+                push_quoted(out, key);
+                seen.encode(out);
+            }
+            Answer::Key { key, values } => {
+                out.push_str("key ");
+                push_quoted(out, key);
+                push_number_field(out, " values=", *values);
+            }
+            Answer::EndOfKeys { next, seen } => {
+                out.push_str("end-of-keys");
+                if let Some(next) = next {
+                    out.push_str(" next ");
+                    push_quoted(out, next);
+                }
+                seen.encode(out);
+            }
             Answer::Status(status) => status.encode(out),
             Answer::Watching(node) => {
                 out.push_str("ok watching ");
@@ -279,6 +406,23 @@ impl Answer {
                 Answer::Session(client.ok_or_else(|| tokens.expected("the session", "17-9f3a01c2d4e5f607", word))?)
             }
             "end" => Answer::End { next: tokens.number_field("next=")?, commit: tokens.number_field("commit=")? },
+            "value" => Answer::Value(Arc::from(&*tokens.string("the string")?)),
+            "end-of-values" => Answer::EndOfValues {
+                next: tokens.number_field("next=")?,
+                total: tokens.number_field("total=")?,
+                changed: id_field(&mut tokens, "changed=")?,
+                seen: Seen::read(&mut tokens)?,
+            },
+            "no-key" => Answer::NoKey { key: read_key(&mut tokens)?, seen: Seen::read(&mut tokens)? },
+            "key" => Answer::Key { key: read_key(&mut tokens)?, values: tokens.number_field("values=")? },
+            "end-of-keys" => {
+                let mut next = None;
+                if tokens.peek() == "next" {
+                    tokens.literal("next")?;
+                    next = Some(read_key(&mut tokens)?);
+                }
+                Answer::EndOfKeys { next, seen: Seen::read(&mut tokens)? }
+            }
             "status" => Answer::Status(NodeStatus::read(&mut tokens)?),
             _ => match real_id(kind) {
                 Some(id) => Answer::Entry { id, text: Arc::from(&*tokens.string("the text")?) },
@@ -290,95 +434,12 @@ impl Answer {
     }
 }
 
-impl NodeStatus {
-    fn encode(&self, out: &mut String) {
-        out.push_str("status node=");
-        push_node(out, self.node);
-        out.push_str(" role=");
-        out.push_str(self.role.name());
-        push_number_field(out, " term=", self.term);
-        out.push_str(" leader=");
-        match self.leader {
-            Some(leader) => push_node(out, leader),
-            None => out.push_str("none"),
-        }
-        out.push_str(" last=");
-        push_id(out, self.last);
-        push_number_field(out, " commit=", self.commit);
-        push_number_field(out, " applied=", self.applied);
-        out.push_str(" peers=");
-        for (number, (peer, up)) in self.peers.iter().enumerate() {
-            out.push_str(if number > 0 { "," } else { "" });
-            push_node(out, *peer);
-            out.push_str(if *up { ":up" } else { ":down" });
-        }
-        if self.peers.is_empty() {
-            out.push_str("none");
-        }
-        push_number_field(out, " size=", self.size);
-        push_number_field(out, " uptime=", self.uptime.as_secs());
-        push_number_field(out, ".", u64::from(self.uptime.subsec_millis() / 100));
-        push_number_field(out, " syncs=", self.syncs);
-        push_number_field(out, " sent=", self.sent);
-    }
-
-    fn read(tokens: &mut Tokens) -> Result<NodeStatus, WireError> {
-        let node = tokens.field("node=")?;
-        let node = node_id(node).ok_or_else(|| tokens.expected("node=", "node_1, …", node))?;
-        let word = tokens.field("role=")?;
-        let role = Role::ALL.into_iter().find(|role| role.name() == word);
-        let role =
-            role.ok_or_else(|| tokens.expected("role=", "follower, pre-candidate, candidate or leader", word))?;
-        let term = tokens.number_field("term=")?;
-        let leader = match tokens.field("leader=")? {
-            "none" => None,
-            word => Some(node_id(word).ok_or_else(|| tokens.expected("leader=", "node_1, … or none", word))?),
-        };
-        let last = tokens.field("last=")?;
-        let last = id_or_zero(last).ok_or_else(|| tokens.expected("last=", "INDEX@TERM", last))?;
-        let commit = tokens.number_field("commit=")?;
-        let applied = tokens.number_field("applied=")?;
-        let peers = read_peers(tokens)?;
-        let size = tokens.number_field("size=")?;
-        let word = tokens.field("uptime=")?;
-        let uptime = uptime(word).ok_or_else(|| tokens.expected("uptime=", "seconds like 12.3", word))?;
-        let syncs = tokens.number_field("syncs=")?;
-        let sent = tokens.number_field("sent=")?;
-        Ok(NodeStatus { node, role, term, leader, last, commit, applied, peers, size, uptime, syncs, sent })
-    }
-}
-
-fn read_peers(tokens: &mut Tokens) -> Result<Vec<(NodeId, bool)>, WireError> {
-    let word = tokens.field("peers=")?;
-    if word == "none" {
-        return Ok(Vec::new());
-    }
-    let peer = |part: &str| {
-        let (node, state) = part.split_once(':')?;
-        let up = match state {
-            "up" => true,
-            "down" => false,
-            _ => return None,
-        };
-        Some((node_id(node)?, up))
-    };
-    let peers: Option<Vec<_>> = word.split(',').take(MAX_CLUSTER_SIZE as usize + 1).map(peer).collect();
-    let known = peers.filter(|peers| peers.len() <= MAX_CLUSTER_SIZE as usize);
-    known.ok_or_else(|| tokens.expected("peers=", "node_2:up,node_3:down or none", word))
-}
-
-fn uptime(text: &str) -> Option<Duration> {
-    let (seconds, tenths) = text.split_once('.')?;
-    let tenths = number(tenths).filter(|tenths| *tenths < 10)?;
-    Some(Duration::from_secs(number(seconds)?) + Duration::from_millis(tenths * 100))
-}
-
-fn push_node(out: &mut String, node: NodeId) {
+pub(super) fn push_node(out: &mut String, node: NodeId) {
     out.push_str("node_");
     push_number(out, node.0);
 }
 
-fn push_number_field(out: &mut String, name: &str, number: u64) {
+pub(super) fn push_number_field(out: &mut String, name: &str, number: u64) {
     out.push_str(name);
     push_number(out, number);
 }

@@ -4,14 +4,20 @@
 //! 3@1 no-op
 //! 2@1 append "SET 5"
 //! 2@1 append 17-9f3a01c2d4e5f607 5 "SET 5"     (request 5 of a session)
+//! 4@1 put "a" "cat" "dog"                      (with a session as above)
+//! 5@1 append-to "a" "mouse"                    (with a session as above)
+//! 6@2 readmit node_3 disk=9f3a01c2d4e5f607
 //! ```
 
 use std::sync::Arc;
 
 use crate::raft::types::{
-    ClientId, Command, DiskId, Entry, EntryId, MAX_CLUSTER_SIZE, MAX_TEXT_BYTES, NodeId, Session,
+    ClientId, Command, DiskId, Entry, EntryId, KeyWrite, LOG_KEY, MAX_CLUSTER_SIZE, MAX_KEY_BYTES, MAX_TEXT_BYTES,
+    MAX_VALUES, NodeId, Session, WriteKind,
 };
 use crate::text::{MAX_NUMBER, TextError, Tokens, hex, number, push_hex, push_number, push_quoted};
+
+const COMMANDS: &str = "no-op, append, put, append-to or readmit";
 
 /// Appends the text of an entry to a line.
 pub fn push_entry(out: &mut String, entry: &Entry) {
@@ -32,49 +38,60 @@ pub fn push_command(out: &mut String, command: &Command) {
     match command {
         Command::Noop => out.push_str("no-op"),
         Command::Append { session, text } => push_append(out, *session, text),
+        Command::Write { session, write } => push_write(out, *session, write),
+        Command::Readmit { node, disk } => {
+            out.push_str("readmit node_");
+            push_number(out, node.0);
+            push_disk(out, *disk);
+        }
     }
 }
 
 /// Appends `append "SET 5"` or `append 17-9f3a01c2d4e5f607 5 "SET 5"`.
 pub fn push_append(out: &mut String, session: Option<Session>, text: &str) {
     out.push_str("append ");
+    push_session(out, session);
+    push_quoted(out, text);
+}
+
+/// Appends `put "a" "cat" "dog"` or `append-to 17-9f3a01c2d4e5f607 5 "a" "mouse"`.
+pub fn push_write(out: &mut String, session: Option<Session>, write: &KeyWrite) {
+    out.push_str(write.kind.name());
+    out.push(' ');
+    push_session(out, session);
+    write.push_strings(out);
+}
+
+fn push_session(out: &mut String, session: Option<Session>) {
     if let Some(Session { client, seq }) = session {
         push_client_id(out, client);
         out.push(' ');
         push_number(out, seq);
         out.push(' ');
     }
-    push_quoted(out, text);
 }
 
 /// Reads what an entry asks for: [`push_command`]'s inverse.
 pub fn read_command(tokens: &mut Tokens) -> Result<Command, TextError> {
-    match tokens.word("no-op or append")? {
+    match tokens.word(COMMANDS)? {
         "no-op" => Ok(Command::Noop),
         "append" => {
             let (session, text) = read_append(tokens)?;
             Ok(Command::Append { session, text })
         }
-        found => Err(tokens.expected("entry", "no-op or append", found)),
+        "put" => read_write(tokens, WriteKind::Put).map(|(session, write)| Command::Write { session, write }),
+        "append-to" => read_write(tokens, WriteKind::Append).map(|(session, write)| Command::Write { session, write }),
+        "readmit" => {
+            let node = read_node_id(tokens, "the node")?;
+            Ok(Command::Readmit { node, disk: disk_field(tokens)? })
+        }
+        found => Err(tokens.expected("entry", COMMANDS, found)),
     }
 }
 
 /// Reads what follows the word `append`: the session, if one is named, and the string.
 pub fn read_append(tokens: &mut Tokens) -> Result<(Option<Session>, Arc<str>), TextError> {
-    let session = match tokens.peek() {
-        word if word.starts_with('"') || word.is_empty() => None,
-        _ => {
-            let word = tokens.word("a session")?;
-            let client = client_id(word).ok_or_else(|| {
-                tokens.expected("append", "a quoted string, or a session like 17-9f3a01c2d4e5f607", word)
-            })?;
-            let seq = tokens.number("the number of the request")?;
-            if seq == 0 {
-                return Err(tokens.expected("the number of the request", "at least 1", "0"));
-            }
-            Some(Session { client, seq })
-        }
-    };
+    let session = read_session(tokens, "append")?;
     let text = tokens.string("the text")?;
     if text.len() > MAX_TEXT_BYTES {
         return Err(
@@ -82,6 +99,59 @@ pub fn read_append(tokens: &mut Tokens) -> Result<(Option<Session>, Arc<str>), T
         );
     }
     Ok((session, Arc::from(&*text)))
+}
+
+/// Reads what follows the word `put` or `append-to`: the session, if one is named, the key and the
+/// strings, of which there are as many as stand before the end of the line or the next word.
+pub fn read_write(tokens: &mut Tokens, kind: WriteKind) -> Result<(Option<Session>, Arc<KeyWrite>), TextError> {
+    let session = read_session(tokens, kind.name())?;
+    let key = read_key(tokens)?;
+    if kind == WriteKind::Put && &*key == LOG_KEY {
+        return Err(tokens.error(format_args!(
+            "the list of {LOG_KEY:?} is the lab's log, which only grows: append to it, or take another key"
+        )));
+    }
+    let mut values: Vec<Arc<str>> = Vec::new();
+    while tokens.peek().starts_with('"') {
+        values.push(Arc::from(&*tokens.string("a string")?));
+        if values.len() > MAX_VALUES {
+            return Err(tokens.error(format_args!("more than {MAX_VALUES} strings at once")));
+        }
+    }
+    if kind == WriteKind::Append && values.is_empty() {
+        return Err(tokens.expected("the strings", "at least one, quoted", tokens.peek()));
+    }
+    let write = KeyWrite { kind, key, values };
+    if write.bytes() > MAX_TEXT_BYTES {
+        let bytes = write.bytes();
+        return Err(tokens
+            .error(format_args!("key and strings have {bytes} bytes together, at most {MAX_TEXT_BYTES} are allowed")));
+    }
+    Ok((session, Arc::new(write)))
+}
+
+/// Takes a quoted key.
+pub fn read_key(tokens: &mut Tokens) -> Result<Arc<str>, TextError> {
+    let key = tokens.string("the key")?;
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        return Err(tokens.error(format_args!("a key has 1 to {MAX_KEY_BYTES} bytes, this one {}", key.len())));
+    }
+    Ok(Arc::from(&*key))
+}
+
+fn read_session(tokens: &mut Tokens, command: &str) -> Result<Option<Session>, TextError> {
+    let word = tokens.peek();
+    if word.starts_with('"') || word.is_empty() {
+        return Ok(None);
+    }
+    let word = tokens.word("a session")?;
+    let client = client_id(word)
+        .ok_or_else(|| tokens.expected(command, "a quoted string, or a session like 17-9f3a01c2d4e5f607", word))?;
+    let seq = tokens.number("the number of the request")?;
+    if seq == 0 {
+        return Err(tokens.expected("the number of the request", "at least 1", "0"));
+    }
+    Ok(Some(Session { client, seq }))
 }
 
 /// Appends `index@term`.

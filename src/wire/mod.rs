@@ -4,7 +4,7 @@
 //! - [`lines`]: bytes to lines, with the limits that keep a stranger from harming the node
 //! - [`entry`]: the text of an entry, shared with the log on disk
 //! - [`peer`]: `hello` and the messages of the algorithm
-//! - [`client`]: requests and answers
+//! - [`client`]: requests and answers; `status`: the one that says how a node is
 //!
 //! Everything is strict: fields in one order, nothing unknown, nothing twice, each number within a
 //! named limit. No encoder adds the `\n`; the caller does.
@@ -13,6 +13,7 @@ pub mod client;
 pub mod entry;
 pub mod lines;
 pub mod peer;
+mod status;
 
 pub use crate::text::TextError as WireError;
 
