@@ -114,6 +114,7 @@ fn help_and_version_are_printed_and_nothing_else_happens() {
             ["--election-timeout-ms", "ELECTION_TIMEOUT_MS", "6000-10000"],
             ["--heartbeat-interval-ms", "HEARTBEAT_INTERVAL_MS", "2000"],
             ["--pre-vote", "PRE_VOTE", "on"],
+            ["--snapshot-log-bytes", "SNAPSHOT_LOG_BYTES", "4194304"],
             ["--color", "COLOR", "auto"],
         ] {
             assert!(row.iter().all(|part| help.contains(part)), "{row:?} in\n{help}");
