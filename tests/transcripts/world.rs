@@ -240,6 +240,8 @@ impl World {
                 Applied::Ok(place) => format!("ok {place}"),
                 Applied::Repeated(place) => format!("ok {place} (its first place; not appended again)"),
                 Applied::Noop => "no-op".to_string(),
+                Applied::Readmitted(place) => format!("readmitted by {place}"),
+                Applied::Full { id } => format!("full, refused by {id}"),
                 Applied::Gap { expected } => format!("session-gap, expected {expected}"),
                 Applied::Expired => "session-expired".to_string(),
                 Applied::Forgotten => "session-forgotten".to_string(),
