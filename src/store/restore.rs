@@ -143,7 +143,7 @@ impl Restore {
 
 /// Can `id` be an entry of a log that ends with `last`?
 fn is_in_log(id: EntryId, last: EntryId) -> bool {
-    id == last || follows(id, last)
+    id == last || (id.index > 0 && id.term > 0 && follows(id, last))
 }
 
 /// Can `later` stand behind `earlier` in one log?

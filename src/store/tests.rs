@@ -1,5 +1,5 @@
 use super::*;
-use crate::raft::types::{DiskId, Session};
+use crate::raft::types::Session;
 
 /// A store and the next entry's place.
 #[derive(Default)]

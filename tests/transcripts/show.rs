@@ -23,7 +23,7 @@ impl World {
                 let log = raft.log();
                 let durable = log.durable();
                 let what = format!("committed through {}, on disk through {durable}", raft.commit_index());
-                (log.range(1, log.last().index).to_vec(), what)
+                (log.range(log.base().index + 1, log.last().index).cloned().collect(), what)
             }
             None => (node.synced.entries.clone(), "down".to_string()),
         };
@@ -59,8 +59,12 @@ impl World {
     }
 }
 
-/// A long line as it begins, and its length.
+/// A message as it is shown: without its round if no read has asked for one yet; a long one as it begins,
+/// and its length.
 pub fn shortened(line: &str) -> String {
+    let (start, rest) = line.split_at(line.find('"').unwrap_or(line.len()));
+    let shown = start.split(' ').filter(|word| *word != "round=0").collect::<Vec<_>>().join(" ");
+    let line = &format!("{shown}{rest}");
     if line.len() <= 160 {
         return line.to_string();
     }
@@ -74,7 +78,9 @@ pub fn record_text(record: &Record) -> String {
         Record::Vote { term, voted_for: None } => format!("t{term} without a vote"),
         Record::Entry(entry) => entries_text(std::slice::from_ref(entry)),
         Record::Truncate { from } => format!("cut from {from}"),
-        Record::Peer { node, disk } => format!("{node} has disk {disk}"),
+        Record::Peer { node, disk } if disk.since == EntryId::ZERO => format!("{node} has disk {}", disk.id),
+        Record::Peer { node, disk } => format!("{node} has disk {} since {}", disk.id, disk.since),
+        Record::Base { id, .. } => format!("all through {id} is in the snapshot"),
     }
 }
 
@@ -83,6 +89,7 @@ fn entries_text(entries: &[Entry]) -> String {
     let one = |entry: &Entry| match &entry.command {
         Command::Noop => format!("{} no-op", entry.id),
         Command::Append { text, .. } => format!("{} {text:?}", entry.id),
+        command => format!("{} {}", entry.id, command.words()),
     };
     if entries.len() <= 12 {
         return entries.iter().map(one).collect::<Vec<_>>().join(", ");
