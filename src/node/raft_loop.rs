@@ -243,7 +243,7 @@ impl RaftLoop {
         };
         let why = applied.to_string();
         let answer = match applied {
-            Applied::Ok(id) => Answer::Appended(id),
+            Applied::Ok(id) | Applied::Readmitted(id) => Answer::Appended(id),
             Applied::Repeated(id) => {
                 self.tell_client(format!("append {} again: {why}", shorten(&text)));
                 return reply.send(Reply::Answer(Answer::Appended(id)));
@@ -254,9 +254,10 @@ impl RaftLoop {
             }
             Applied::Expired => error(ErrorCode::SessionExpired, &why),
             Applied::Forgotten => error(ErrorCode::SessionForgotten, &why),
+            Applied::Full { .. } => error(ErrorCode::Full, &why),
             Applied::Noop => error(ErrorCode::BadRequest, "a no-op is no request"),
         };
-        if !matches!(applied, Applied::Ok(_)) {
+        if !matches!(applied, Applied::Ok(_) | Applied::Readmitted(_)) {
             self.tell_client(format!("append {} refused: {why}", shorten(&text)));
         }
         reply.send(Reply::Answer(answer));

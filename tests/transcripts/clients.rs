@@ -67,9 +67,9 @@ impl World {
         let words = match self.node(id).store.apply(&entry) {
             Applied::Ok(place) => format!("ok {place}"),
             Applied::Repeated(place) => format!("ok {place} (its first place; not appended again)"),
-            Applied::Readmitted(place) => format!("ok {place}"),
+            Applied::Readmitted(place) => format!("readmitted by {place}"),
             Applied::Noop => "no-op".to_string(),
-            Applied::Full { id } => format!("full at {id}"),
+            Applied::Full { id } => format!("full, refused by {id}"),
             Applied::Gap { expected } => format!("session-gap, expected {expected}"),
             Applied::Expired => "session-expired".to_string(),
             Applied::Forgotten => "session-forgotten".to_string(),
