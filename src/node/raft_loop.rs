@@ -332,7 +332,7 @@ impl RaftLoop {
             leader_commit: status.leader_commit,
             snapshot: status.snapshot,
             log_len: status.log_len as u64,
-            log_bytes: self.wal.bytes(),
+            log_bytes: self.wal.log_bytes(),
             snapshot_bytes: 0,
             keys: 0,
             peers: status.peers,

@@ -26,7 +26,12 @@ fn span(index: Index, term: Term, text: &str) -> Span {
 }
 
 fn start(node: u64, term: Term, last: EntryId, sum: u32) -> Event {
-    line(node, term, FOLLOWER, Fact::Start { size: 3, settings: String::new(), new_disk: false, snapshot: EntryId::ZERO, last, sum })
+    line(
+        node,
+        term,
+        FOLLOWER,
+        Fact::Start { size: 3, settings: String::new(), new_disk: false, snapshot: EntryId::ZERO, last, sum },
+    )
 }
 
 fn elected(node: u64, term: Term) -> Event {
@@ -263,7 +268,8 @@ fn missing_lines_contradict_nothing() {
 fn spans_and_single_lines_agree() {
     let mut lines = fresh(&[1, 2]);
     lines.extend([elected(1, 1), from_client(1, 1, 1, "a"), from_client(1, 2, 1, "b"), from_client(1, 3, 1, "c")]);
-    let sum = ["a", "b", "c"].iter().zip(1..).fold(0, |sum, (text, index)| chain(sum, id(index, 1), Content::Text(text)));
+    let sum =
+        ["a", "b", "c"].iter().zip(1..).fold(0, |sum, (text, index)| chain(sum, id(index, 1), Content::Text(text)));
     let all = |sum| Span {
         first: id(1, 1),
         last: id(3, 1),
