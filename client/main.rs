@@ -15,6 +15,7 @@ mod log;
 mod options;
 mod output;
 mod palette;
+mod session;
 mod status;
 mod watch;
 
