@@ -281,6 +281,7 @@ impl Safety {
 
     /// What ends a snapshot is committed, and what the node has there.
     fn snapshot(&mut self, event: &Event, slot: Slot) -> Judged {
+        self.same_sum(event, slot)?;
         let index = slot.id.index;
         let node = self.nodes.entry(event.node).or_default();
         if let Some(held) = node.log.get_mut(index as usize - 1) {
@@ -291,7 +292,6 @@ impl Safety {
             }
             *held = Slot { id: slot.id, sum: held.sum.or(slot.sum) };
         }
-        self.same_sum(event, slot)?;
         self.committed_is(&Arc::new(event.clone()), index, slot)?;
         self.committed_at(event, index)
     }
