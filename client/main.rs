@@ -2,13 +2,14 @@
 //!
 //! This file only dispatches: each command is a file of its own. What they share:
 //! `options` (the command line), `leader` (finding the leader and staying with it), `connection` (one
-//! node), `lines` (log lines of several nodes, merged), `output` (standard output, failures), `palette`
+//! node), `lines` (log lines of several nodes, merged), `output` (standard output, failures), `json`, `palette`
 //! (a colour for each node).
 
 mod append;
 mod cluster;
 mod connection;
 mod demo;
+mod json;
 mod leader;
 mod lines;
 mod log;

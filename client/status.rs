@@ -8,6 +8,7 @@ use raft_lab::raft::types::{Index, NodeId};
 use raft_lab::wire::client::{Answer, NodeStatus, Request};
 
 use crate::connection::{ATTEMPT, Connection};
+use crate::json::Json;
 use crate::options::{Arguments, Command, Options};
 use crate::output::{Failure, print, print_line};
 
@@ -42,7 +43,7 @@ fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     arguments.no_words("status")?;
     let rows = ask_all(options, ATTEMPT.min(options.timeout));
     if arguments.has("--json") {
-        print_line(json(&rows))?;
+        print_line(format_args!("{:#}", json(&rows)))?;
     } else {
         print(&table(&rows))?;
     }
@@ -150,50 +151,43 @@ fn peers_up(status: &NodeStatus) -> usize {
     status.peers.iter().filter(|(_, up)| *up).count()
 }
 
-fn json(rows: &[Row]) -> String {
-    let objects: Vec<_> = rows.iter().map(|row| json_object(rows, row)).collect();
-    format!("[{}]", objects.join(",\n "))
+fn json(rows: &[Row]) -> Json {
+    Json::Array(rows.iter().map(|row| json_object(rows, row)).collect())
 }
 
-fn json_object(rows: &[Row], row: &Row) -> String {
-    let node = row.node;
+fn json_object(rows: &[Row], row: &Row) -> Json {
+    let node = Json::string(row.node);
     match &row.status {
-        Ok(status) => {
-            let leader = status.leader.map_or("null".to_string(), |leader| format!("\"{leader}\""));
-            format!(
-                "{{\"node\":\"{node}\",\"up\":true,\"role\":\"{}\",\"term\":{},\"leader\":{leader},\"last_index\":{},\
-                 \"last_term\":{},\"commit_index\":{},\"last_applied\":{},\"lag\":{},\"peers_up\":{},\"peers\":{},\
-                 \"uptime_seconds\":{:.1}}}",
-                status.role,
-                status.term,
-                status.last.index,
-                status.last.term,
-                status.commit,
-                status.applied,
-                lag(rows, status),
-                peers_up(status),
-                status.peers.len(),
-                status.uptime.as_secs_f64(),
-            )
-        }
-        Err(why) => format!(
-            "{{\"node\":\"{node}\",\"up\":false,\"role\":null,\"term\":null,\"leader\":null,\"last_index\":null,\
-             \"last_term\":null,\"commit_index\":null,\"last_applied\":null,\"lag\":null,\"peers_up\":null,\
-             \"peers\":null,\"uptime_seconds\":null,\"error\":{}}}",
-            json_string(why)
-        ),
+        Ok(status) => Json::object([
+            ("node", node),
+            ("up", true.into()),
+            ("role", Json::string(status.role)),
+            ("term", status.term.into()),
+            ("leader", status.leader.map_or(Json::Null, Json::string)),
+            ("last_index", status.last.index.into()),
+            ("last_term", status.last.term.into()),
+            ("commit_index", status.commit.into()),
+            ("last_applied", status.applied.into()),
+            ("lag", lag(rows, status).into()),
+            ("peers_up", (peers_up(status) as u64).into()),
+            ("peers", (status.peers.len() as u64).into()),
+            ("uptime_seconds", Json::seconds(status.uptime, 1)),
+        ]),
+        Err(why) => Json::object([
+            ("node", node),
+            ("up", false.into()),
+            ("role", Json::Null),
+            ("term", Json::Null),
+            ("leader", Json::Null),
+            ("last_index", Json::Null),
+            ("last_term", Json::Null),
+            ("commit_index", Json::Null),
+            ("last_applied", Json::Null),
+            ("lag", Json::Null),
+            ("peers_up", Json::Null),
+            ("peers", Json::Null),
+            ("uptime_seconds", Json::Null),
+            ("error", Json::string(why)),
+        ]),
     }
-}
-
-/// JSON's own escapes (RFC 8259 §7) are not those of the protocol.
-fn json_string(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => quoted.push(c),
-        }
-    }
-    quoted + "\""
 }
