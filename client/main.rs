@@ -18,6 +18,7 @@ mod output;
 mod palette;
 mod status;
 mod watch;
+mod web;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,3 @@
+//! `client web`.
+#![allow(dead_code)]
+pub mod http;
