@@ -1,53 +1,49 @@
-//! `client append`: strings at the end of the list, each exactly once.
-//!
-//! The strings of one invocation are the numbered requests of one session (thesis §6.3). Whatever happens to a
-//! node or a connection, all that is not yet answered is sent again, in order and with the same numbers: the
-//! store applies each number once and answers a repeated one from memory.
+//! `client append`: strings at the end of the lab's log, or of the list of a key, each exactly once.
 
-use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-use raft_lab::raft::types::{ClientId, EntryId, MAX_TEXT_BYTES, Session};
-use raft_lab::text::quote;
-use raft_lab::wire::client::{Answer, ErrorCode, Request};
+use raft_lab::raft::types::{KeyWrite, MAX_TEXT_BYTES, WriteKind};
 
-use crate::leader::Leader;
 use crate::options::{Arguments, Command, Options};
 use crate::output::{Failure, ProgressLine, print};
+use crate::session::{Change, WINDOW, Writer, told};
 
 pub const COMMAND: Command = Command {
     name: "append",
-    usage: "append TEXT…",
-    summary: "append strings to the log; - reads them from standard input",
+    usage: "append [--key KEY] TEXT…",
+    summary: "append strings to the log, or to KEY; - reads them from standard input",
     help: "Appends each TEXT as one string, in order, and prints a line for each once a majority has it on disk:
   ok 2@1 \"SET 5\"          entry index 2, of term 1
 A lone - instead: each line of standard input is one string, up to 64 of them under way at a time.
 A TEXT is at most 65536 bytes of UTF-8. One that starts with -- goes behind a lone --.
 
+  --key KEY   append to the list of this key, not to the log. All TEXTs of one call come together, as one
+              entry: ok 5@1 append-to \"a\" \"mouse\". A key that has no list yet gets one, as with put.
+
 However often it has to retry, no string is appended twice. Where it gives up (--timeout without any
 success), it says which strings may still be committed, and ends with exit code 1.
 
   client append \"SET 5\" \"ADD 1\"
+  client append --key a mouse
   seq 1000 | client append -
 ",
-    flags: &[],
+    flags: &[("--key", Some("KEY"))],
     run,
 };
 
-/// The most requests under way at a time. Below the number of answers that the store keeps for a session
-/// (`SESSION_ANSWERS`), so that whatever has to be sent again is answered from memory.
-const WINDOW: usize = 64;
-
 fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
+    let key = arguments.value("--key");
     if arguments.words.is_empty() {
         return Err(Failure::Usage("append expects TEXT…, or - for the lines of standard input".to_string()));
     }
     if arguments.words == ["-"] {
-        return append_lines(options);
+        // Before anything is read: a wrong key is wrong for every line.
+        change(key, &[""]).check().map_err(Failure::Usage)?;
+        return append_lines(options, key);
     }
     if let Some(long) = arguments.words.iter().find(|text| text.len() > MAX_TEXT_BYTES) {
         let bytes = long.len();
@@ -55,16 +51,32 @@ fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
             "append: expected a TEXT of up to {MAX_TEXT_BYTES} bytes, got {bytes} bytes"
         )));
     }
-    let mut appender = Appender::new(options);
-    let mut texts = arguments.words.iter();
+    // What goes to a key goes as one entry.
+    let at_once = if key.is_some() { arguments.words.len() } else { 1 };
+    let mut changes = arguments.words.chunks(at_once).map(|texts| change(key, texts));
+    let mut writer = Writer::new(options);
     loop {
-        let room = WINDOW - appender.pending.len();
-        texts.by_ref().take(room).for_each(|text| appender.push(text));
-        if appender.pending.is_empty() {
+        let room = WINDOW - writer.waiting();
+        for change in changes.by_ref().take(room) {
+            change.check().map_err(Failure::Usage)?;
+            writer.push(change);
+        }
+        if writer.waiting() == 0 {
             return Ok(());
         }
-        let printed = print(&told(&appender.advance()?));
-        answered(printed, texts.len() + appender.pending.len())?;
+        let printed = print(&told(&writer.advance()?));
+        answered(printed, changes.len() + writer.waiting())?;
+    }
+}
+
+/// These strings at the end of the log, which takes one at a time, or of the list of a key.
+fn change<T: AsRef<str>>(key: Option<&str>, texts: &[T]) -> Change {
+    let mut values = texts.iter().map(|text| Arc::from(text.as_ref()));
+    match key {
+        Some(key) => {
+            Change::Write(Arc::new(KeyWrite { kind: WriteKind::Append, key: key.into(), values: values.collect() }))
+        }
+        None => Change::Append(values.next().unwrap_or_default()),
     }
 }
 
@@ -79,18 +91,18 @@ fn answered(printed: Result<(), Failure>, left: usize) -> Result<(), Failure> {
 }
 
 /// `append -`.
-fn append_lines(options: &Options) -> Result<(), Failure> {
-    let lines = read_lines(io::stdin());
-    let mut appender = Appender::new(options);
+fn append_lines(options: &Options, key: Option<&str>) -> Result<(), Failure> {
+    let lines = read_lines(io::stdin(), MAX_TEXT_BYTES - key.map_or(0, str::len));
+    let mut writer = Writer::new(options);
     let mut progress = ProgressLine::new();
     let (started, mut done) = (Instant::now(), 0);
     let result = loop {
-        match fill(&mut appender, &lines) {
-            Ok(()) if appender.pending.is_empty() => break Ok(()),
+        match fill(&mut writer, key, &lines) {
+            Ok(()) if writer.waiting() == 0 => break Ok(()),
             Ok(()) => {}
             Err(why) => break Err(why),
         }
-        match appender.advance() {
+        match writer.advance() {
             Ok(appended) => {
                 done += appended.len();
                 progress.give_way();
@@ -101,7 +113,7 @@ fn append_lines(options: &Options) -> Result<(), Failure> {
                     break Err(Failure::NotDone(why));
                 }
                 let more = !matches!(next, Err(TryRecvError::Disconnected));
-                if let Err(failure) = answered(printed, appender.pending.len() + usize::from(more)) {
+                if let Err(failure) = answered(printed, writer.waiting() + usize::from(more)) {
                     break Err(failure);
                 }
                 progress.show(format_args!("{done} appended"));
@@ -114,40 +126,37 @@ fn append_lines(options: &Options) -> Result<(), Failure> {
 }
 
 /// Takes lines until the window is full; waits for one only while nothing is under way.
-fn fill(appender: &mut Appender, lines: &Receiver<Result<String, String>>) -> Result<(), Failure> {
-    while appender.pending.len() < WINDOW {
-        let line = if appender.pending.is_empty() {
-            lines.recv().map_err(|_| TryRecvError::Disconnected)
-        } else {
-            lines.try_recv()
-        };
+fn fill(writer: &mut Writer, key: Option<&str>, lines: &Receiver<Result<String, String>>) -> Result<(), Failure> {
+    while writer.waiting() < WINDOW {
+        let line =
+            if writer.waiting() == 0 { lines.recv().map_err(|_| TryRecvError::Disconnected) } else { lines.try_recv() };
         match line {
-            Ok(Ok(line)) => appender.push(&line),
+            Ok(Ok(line)) => writer.push(change(key, &[line])),
             // What is under way is still waited for.
             Ok(Err(why)) => {
-                while !appender.pending.is_empty() {
+                while writer.waiting() > 0 {
                     // A closed output does not make the bad line a normal end.
-                    let _ = print(&told(&appender.advance()?));
+                    let _ = print(&told(&writer.advance()?));
                 }
                 return Err(Failure::NotDone(why));
             }
             Err(_) => return Ok(()),
         }
-        if appender.pending.len() == 1 {
+        if writer.waiting() == 1 {
             // However long the writer took for it, this one has its whole time.
-            appender.leader.restart_timeout();
+            writer.restart_timeout();
         }
     }
     Ok(())
 }
 
 /// The lines of `input` from a thread of their own, so that a slow writer does not hold up the answers.
-fn read_lines(input: impl Read + Send + 'static) -> Receiver<Result<String, String>> {
+fn read_lines(input: impl Read + Send + 'static, most: usize) -> Receiver<Result<String, String>> {
     let (sender, receiver) = sync_channel(4 * WINDOW);
     thread::spawn(move || {
         let mut input = io::BufReader::new(input);
         for number in 1_u64.. {
-            let line = read_line(&mut input, number);
+            let line = read_line(&mut input, number, most);
             let end = !matches!(line, Ok(Some(_)));
             if let Some(line) = line.transpose()
                 && sender.send(line).is_err()
@@ -162,12 +171,11 @@ fn read_lines(input: impl Read + Send + 'static) -> Receiver<Result<String, Stri
     receiver
 }
 
-/// One line without its end; none at the end of the input.
-fn read_line(input: &mut impl BufRead, number: u64) -> Result<Option<String>, String> {
+/// One line of up to `most` bytes without its end; none at the end of the input.
+fn read_line(input: &mut impl BufRead, number: u64, most: usize) -> Result<Option<String>, String> {
     let wrong = |what: String| format!("standard input, line {number}: {what}; it and what follows is not appended");
     let mut line = Vec::new();
-    let most = MAX_TEXT_BYTES as u64 + 2;
-    input.take(most).read_until(b'\n', &mut line).map_err(|error| wrong(error.to_string()))?;
+    input.take(most as u64 + 2).read_until(b'\n', &mut line).map_err(|error| wrong(error.to_string()))?;
     if line.is_empty() {
         return Ok(None);
     }
@@ -175,234 +183,10 @@ fn read_line(input: &mut impl BufRead, number: u64) -> Result<Option<String>, St
         line.pop();
         line.pop_if(|last| *last == b'\r');
     }
-    if line.len() > MAX_TEXT_BYTES {
-        return Err(wrong(format!("expected at most {MAX_TEXT_BYTES} bytes, got more")));
+    if line.len() > most {
+        return Err(wrong(format!("expected at most {most} bytes, got more")));
     }
     String::from_utf8(line).map(Some).map_err(|_| wrong("expected UTF-8".to_string()))
-}
-
-/// A string that the cluster has.
-pub struct Appended {
-    /// Its place, unless the store does not remember it any more.
-    pub id: Option<EntryId>,
-    pub text: Arc<str>,
-}
-
-fn told(appended: &[Appended]) -> String {
-    let mut lines = String::new();
-    for Appended { id, text } in appended {
-        let id = id.map(|id| format!("{id} ")).unwrap_or_default();
-        lines.push_str(&format!("ok {id}{}\n", quote(text)));
-    }
-    lines
-}
-
-/// A numbered string that is not answered yet.
-struct Pending {
-    seq: u64,
-    text: Arc<str>,
-    /// How many copies of it may be in a log, or come there: each that was sent and not refused.
-    copies: u32,
-}
-
-/// Appends strings in one session.
-pub struct Appender {
-    leader: Leader,
-    client: Option<ClientId>,
-    last_seq: u64,
-    pending: VecDeque<Pending>,
-    /// How many of `pending` were sent on the present connection.
-    in_flight: usize,
-}
-
-/// What an answer means for the first of `pending`.
-enum Verdict {
-    Done(Option<EntryId>),
-    /// Send again, with the same numbers.
-    Again,
-}
-
-impl Appender {
-    pub fn new(options: &Options) -> Appender {
-        let leader = Leader::new(options);
-        Appender { leader, client: None, last_seq: 0, pending: VecDeque::new(), in_flight: 0 }
-    }
-
-    /// Appends one string and waits for it.
-    pub fn append(&mut self, text: &str) -> Result<Option<EntryId>, Failure> {
-        self.leader.restart_timeout();
-        self.push(text);
-        loop {
-            if let Some(appended) = self.advance()?.pop() {
-                return Ok(appended.id);
-            }
-        }
-    }
-
-    fn push(&mut self, text: &str) {
-        self.last_seq += 1;
-        self.pending.push_back(Pending { seq: self.last_seq, text: text.into(), copies: 0 });
-    }
-
-    /// Sends what is not under way and takes the answers that are there, at least one; what is done now.
-    fn advance(&mut self) -> Result<Vec<Appended>, Failure> {
-        let mut done = Vec::new();
-        while done.is_empty() {
-            if let Err(failure) = self.exchange(&mut done) {
-                let Failure::NotDone(why) = failure else { return Err(failure) };
-                // Whether anybody reads it or not, this did not end well.
-                let _ = print(&told(&done));
-                return Err(Failure::NotDone(format!("{}: {why}", self.not_appended())));
-            }
-        }
-        self.leader.succeeded();
-        Ok(done)
-    }
-
-    fn exchange(&mut self, done: &mut Vec<Appended>) -> Result<(), Failure> {
-        let attempt = self.leader.attempt();
-        let connection = self.leader.connection()?;
-        let Some(client) = self.client else {
-            match connection.ask(&Request::Session, attempt) {
-                Ok(Answer::Session(client)) => self.client = Some(client),
-                Ok(answer) => self.turned_away(&answer)?,
-                Err(why) => self.hang_up(&why),
-            }
-            return Ok(());
-        };
-        let requests: Vec<_> = self.pending.iter().skip(self.in_flight).map(|next| next.request(client)).collect();
-        let sent = connection.send(&requests);
-        self.pending.iter_mut().skip(self.in_flight).for_each(|pending| pending.copies += 1);
-        self.in_flight = self.pending.len();
-        let mut answer = match sent {
-            Ok(()) => connection.receive(attempt),
-            Err(why) => Err(why),
-        };
-        loop {
-            match answer {
-                Ok(answer) => match self.judge(&answer)? {
-                    Verdict::Done(id) => self.take_done(id, done),
-                    Verdict::Again => return Ok(()),
-                },
-                Err(why) => {
-                    self.hang_up(&why);
-                    return Ok(());
-                }
-            }
-            let connection = self.leader.connection()?;
-            if self.in_flight == 0 || !connection.has_line() {
-                return Ok(());
-            }
-            answer = connection.receive(attempt);
-        }
-    }
-
-    fn take_done(&mut self, id: Option<EntryId>, done: &mut Vec<Appended>) {
-        if let Some(pending) = self.pending.pop_front() {
-            self.in_flight -= 1;
-            done.push(Appended { id, text: pending.text });
-        }
-    }
-
-    fn judge(&mut self, answer: &Answer) -> Result<Verdict, Failure> {
-        let Some(first) = self.pending.front() else {
-            self.hang_up("answered more than was asked");
-            return Ok(Verdict::Again);
-        };
-        match answer {
-            Answer::Appended(id) => Ok(Verdict::Done(Some(*id))),
-            // Applied long ago; only the place is forgotten.
-            Answer::Error { code: ErrorCode::SessionForgotten, .. } => Ok(Verdict::Done(None)),
-            Answer::Error { code: ErrorCode::SessionExpired, .. } if first.copies == 1 => {
-                // No other copy of it is anywhere, so it was not applied, nor was anything behind it: a new
-                // session is safe. (It happens to one that was idle while a thousand others were not, and to one
-                // that was born at a node that lags.)
-                self.client = None;
-                for (seq, pending) in (1..).zip(self.pending.iter_mut()) {
-                    (pending.seq, pending.copies) = (seq, 0);
-                }
-                self.last_seq = self.pending.len() as u64;
-                // This node has just applied an entry: the new session is to be born there, not where it may lag.
-                self.in_flight = 0;
-                self.leader.leave("the session had expired");
-                Ok(Verdict::Again)
-            }
-            Answer::Error { code: ErrorCode::SessionExpired, text } => Err(Failure::NotDone(format!(
-                "it was sent before, and the cluster has forgotten this session since ({text}). Cure: look with client log \
-                 whether it is there before you append it again"
-            ))),
-            // One before it was lost on the way: all go again, in order. That must end, so the time-out runs on.
-            Answer::Error { code: ErrorCode::SessionGap { expected }, .. } => {
-                self.hang_up(&format!("expects number {expected} of this session"));
-                Ok(Verdict::Again)
-            }
-            other => {
-                if let Some(first) = self.pending.front_mut()
-                    && refuses(other)
-                {
-                    first.copies -= 1;
-                }
-                self.turned_away(other).map(|()| Verdict::Again)
-            }
-        }
-    }
-
-    /// The connection is of no more use: what was sent on it is sent again on the next.
-    fn hang_up(&mut self, why: &str) {
-        self.in_flight = 0;
-        self.leader.failed(why);
-    }
-
-    fn turned_away(&mut self, answer: &Answer) -> Result<(), Failure> {
-        self.in_flight = 0;
-        self.leader.turned_away(answer).map_err(Failure::NotDone)
-    }
-
-    /// What is not done, and whether it may still come.
-    fn not_appended(&self) -> String {
-        let Some(first) = self.pending.front() else { return "nothing is left to append".to_string() };
-        let others = match self.pending.len() - 1 {
-            0 => String::new(),
-            more => format!(" and the {more} after it"),
-        };
-        // The store takes a session's strings in their order: without the first nothing behind it counts.
-        let taken = match first.copies {
-            0 => 0,
-            _ => self.pending.iter().filter(|pending| pending.copies > 0).count(),
-        };
-        let chance = match (taken, self.pending.len()) {
-            (0, 1) => "no node took it, so it is not in the log".to_string(),
-            (0, _) => "no node took them, so they are not in the log".to_string(),
-            (1, 1) => "it may still be committed".to_string(),
-            (taken, all) => format!("{taken} of these {all} may still be committed"),
-        };
-        format!("not confirmed: {}{others} ({chance})", quote(&shortened(&first.text)))
-    }
-}
-
-/// The node took nothing: what this answers is in no log because of it.
-fn refuses(answer: &Answer) -> bool {
-    use ErrorCode::{Busy, NoLeader, TooManyConnections};
-    match answer {
-        Answer::Redirect { .. } => true,
-        Answer::Error { code, .. } => matches!(code, Busy | NoLeader | TooManyConnections),
-        _ => false,
-    }
-}
-
-impl Pending {
-    fn request(&self, client: ClientId) -> Request {
-        Request::Append { session: Some(Session { client, seq: self.seq }), text: self.text.clone() }
-    }
-}
-
-/// Enough of a text to know it again.
-fn shortened(text: &str) -> String {
-    const MOST: usize = 60;
-    if text.chars().count() <= MOST {
-        return text.to_string();
-    }
-    text.chars().take(MOST).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -410,7 +194,7 @@ mod tests {
     use super::*;
 
     fn lines(input: &'static [u8]) -> Vec<Result<String, String>> {
-        read_lines(input).into_iter().collect()
+        read_lines(input, MAX_TEXT_BYTES).into_iter().collect()
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use raft_lab::text::quote;
 
-use crate::append::Appender;
 use crate::connection::ATTEMPT;
 use crate::log;
 use crate::options::{Arguments, Command, MAX_TIMEOUT, Options, read_seconds};
 use crate::output::{Failure, print_line};
+use crate::session::{Change, Writer};
 use crate::status::{ask_all, leader};
 
 pub const COMMAND: Command = Command {
@@ -40,10 +40,10 @@ fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     });
     let pause = pause.transpose()?.unwrap_or(Duration::from_secs(1));
     wait_for_leader(options)?;
-    let mut appender = Appender::new(options);
+    let mut writer = Writer::new(options);
     for text in TEXTS {
         print_line(format_args!("append {}", quote(text)))?;
-        match appender.append(text)? {
+        match writer.write(Change::Append(text.into()))? {
             Some(id) => print_line(format_args!("ok {id}: a majority of the nodes has it on disk"))?,
             None => print_line("ok")?,
         }

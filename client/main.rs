@@ -16,6 +16,7 @@ mod log;
 mod options;
 mod output;
 mod palette;
+mod session;
 mod status;
 mod watch;
 mod web;

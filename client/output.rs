@@ -12,6 +12,8 @@ pub enum Failure {
     Usage(String),
     /// Exit code 1: says what was tried, the cure, and of an append whether it may still be committed.
     NotDone(String),
+    /// Exit code 1: the cluster has decided that it is not done, so it never will be.
+    Refused(String),
     /// Nobody reads the output any more (`client log | head -1`): a normal end, exit code 0.
     OutputClosed,
 }
@@ -79,7 +81,7 @@ impl ProgressLine {
 pub fn exit_code(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
-        Err(Failure::NotDone(why)) => {
+        Err(Failure::NotDone(why) | Failure::Refused(why)) => {
             tell(format_args!("client: {why}\n"));
             ExitCode::from(1)
         }

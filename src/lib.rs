@@ -30,7 +30,8 @@
 //! ```text
 //! 3  node/      the threads, their queues and limits       main.rs: settings, then node::run
 //! 2  wire/      lines between nodes and with clients       disk/: the write-ahead log
-//!    store.rs   the list of strings and the sessions       settings.rs, cluster.rs, paint.rs
+//!    store/     keys with lists of strings, the sessions   snapshot.rs: a store as text
+//!    settings.rs, cluster.rs, paint.rs
 //! 1  raft/      the algorithm, its events, and safety: Raft's five properties as a checker
 //! 0  text/      quoting, tokens, checksum, random numbers
 //! ```
@@ -61,6 +62,7 @@ pub mod node;
 pub mod paint;
 pub mod raft;
 pub mod settings;
+pub mod snapshot;
 pub mod store;
 pub mod text;
 pub mod wire;

@@ -26,7 +26,7 @@ fn grant() -> Body {
 }
 
 fn matched(index: u64) -> Body {
-    Body::Matched { index }
+    Body::Matched { index, round: 0 }
 }
 
 mod state {
@@ -46,7 +46,7 @@ mod state {
     fn a_restart_keeps_term_vote_and_log_and_nothing_else() {
         let persistent =
             Persistent { current_term: 4, voted_for: Some(TWO), entries: entries(&[1, 1, 3]), ..Persistent::default() };
-        let (raft, _) = Raft::new(config(3, false), persistent, Duration::ZERO);
+        let (raft, _) = Raft::new(config(3, false), persistent, None, Duration::ZERO);
         assert_eq!((raft.current_term(), raft.voted_for(), raft.log().last()), (4, Some(TWO), id(3, 3)));
         assert_eq!((raft.commit_index(), raft.role(), raft.leader()), (0, Role::Follower, None));
     }
@@ -279,7 +279,7 @@ mod all_servers {
                 Body::PreVoteReply { granted: false },
                 append_entries(EntryId::ZERO, vec![], 0),
                 matched(1),
-                Body::Rejected { prev: id(1, 1), conflict: id(1, 0) },
+                Body::Rejected { prev: id(1, 1), conflict: id(1, 0), round: 0 },
             ] {
                 let mut server = make();
                 let done = server.receive(TWO, 7, body.clone());
@@ -308,7 +308,7 @@ mod followers {
     /// interval".
     #[test]
     fn servers_begin_as_followers_with_a_random_timeout() {
-        let (raft, ready) = Raft::new(config(3, false), Persistent::default(), Duration::ZERO);
+        let (raft, ready) = Raft::new(config(3, false), Persistent::default(), None, Duration::ZERO);
         let timer = ready.election_timer.expect("the election timer is set at the start");
         assert_eq!(raft.role(), Role::Follower);
         assert_eq!((timer.min, timer.max), (Duration::from_secs(6), Duration::from_secs(10)));
@@ -476,7 +476,7 @@ mod leaders {
     #[test]
     fn a_rejection_leads_back_to_where_the_logs_part() {
         let mut server = Server::leader(3, 6, &[1, 1, 1, 4, 4, 5]);
-        let reject = |prev, conflict| Body::Rejected { prev, conflict };
+        let reject = |prev, conflict| Body::Rejected { prev, conflict, round: 0 };
         let done = server.receive(TWO, 6, reject(id(6, 5), id(4, 0)));
         assert_eq!(done.append_to(TWO).0, id(3, 1), "a log that ends before: from its end");
         let done = server.receive(THREE, 6, reject(id(6, 5), id(4, 4)));
@@ -521,7 +521,7 @@ mod leaders {
         let before = server.ids();
         server.receive(TWO, 3, append_entries(EntryId::ZERO, vec![entry(1, 3)], 1));
         server.receive(TWO, 2, append_entries(EntryId::ZERO, vec![entry(1, 2)], 1));
-        server.receive(TWO, 3, Body::Rejected { prev: id(2, 2), conflict: id(1, 0) });
+        server.receive(TWO, 3, Body::Rejected { prev: id(2, 2), conflict: id(1, 0), round: 0 });
         assert_eq!((server.ids(), server.raft.role()), (before, Role::Leader));
     }
 

@@ -14,11 +14,12 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("raft", &["text"]),
     ("cluster", &["text", "raft"]),
     ("wire", &["text", "raft", "cluster"]),
-    ("disk", &["text", "raft", "wire"]),
     ("store", &["text", "raft"]),
+    ("snapshot", &["text", "raft", "wire", "store"]),
+    ("disk", &["text", "raft", "wire", "store", "snapshot"]),
     ("paint", &["text", "raft"]),
     ("settings", &["text", "raft", "cluster"]),
-    ("node", &["text", "raft", "wire", "disk", "store", "paint", "cluster", "settings"]),
+    ("node", &["text", "raft", "wire", "disk", "store", "snapshot", "paint", "cluster", "settings"]),
 ];
 
 /// What the client may import of the library: never the node, nor its disk.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::wal::{Scanned, encode_batch, encode_header, scan};
 use super::{DiskError, Identity, Opened, open};
-use crate::raft::types::{ClientId, Command, DiskId, Entry, EntryId, NodeId, Persistent, Record, Session};
+use crate::raft::types::{ClientId, Command, Disk, DiskId, Entry, EntryId, NodeId, Persistent, Record, Session};
 
 const ME: NodeId = NodeId(1);
 const SIZE: u64 = 3;
@@ -60,7 +60,7 @@ fn batches() -> Vec<Vec<Record>> {
     vec![
         vec![vote(1, 1), Record::Entry(Entry { id: EntryId::new(1, 1), command: Command::Noop })],
         vec![entry(2, 1, "SET 5"), entry(3, 1, ""), Record::Entry(Entry { id: EntryId::new(4, 1), command: numbered })],
-        vec![Record::Peer { node: NodeId(2), disk: DiskId(7) }],
+        vec![Record::Peer { node: NodeId(2), disk: Disk { id: DiskId(7), since: EntryId::ZERO } }],
         vec![Record::Vote { term: 3, voted_for: None }, Record::Truncate { from: 3 }, entry(3, 3, "again")],
         vec![entry(4, 3, "00000000 9.1/1 vote term=9 for=none"), entry(5, 3, "last")],
     ]

@@ -78,7 +78,7 @@ fn any_span(random: &mut Random) -> Span {
         })
         .filter(|entry| entry.id.index < (1 << 53))
         .collect();
-    Span::of(&entries, random.next_u64() as u32)
+    Span::of(&entries[0], &entries[entries.len() - 1], random.next_u64() as u32)
 }
 
 fn any_fact(random: &mut Random, current_term: Term) -> Fact {
@@ -87,8 +87,8 @@ fn any_fact(random: &mut Random, current_term: Term) -> Fact {
     let (votes, size) = (random.below(9) as usize, 1 + random.below(9));
     let Span { first, last, .. } = any_span(random);
     match random.below(21) {
-        0 => Fact::Start { size, settings: why, last: EntryId::ZERO, sum: 0 },
-        1 => Fact::Start { size, settings: why, last, sum: random.next_u64() as u32 },
+        0 => Fact::Start { size, settings: why, new_disk: pre, snapshot: EntryId::ZERO, last: EntryId::ZERO, sum: 0 },
+        1 => Fact::Start { size, settings: why, new_disk: pre, snapshot: first, last, sum: random.next_u64() as u32 },
         2 => Fact::State { from: Role::ALL[random.below(4) as usize], why },
         3 => Fact::Term { from: any_number(random, 0), why },
         4 => Fact::VotedForItself { votes, size },
@@ -226,10 +226,10 @@ fn long_texts_are_told_by_their_start_and_the_checksum() {
         command: Command::Append { session: None, text: text.into() },
     };
     let (short, long) = (entry(1, &"é".repeat(128)), entry(2, &"é".repeat(129)));
-    assert_eq!(Span::of(std::slice::from_ref(&short), 7).sum, None);
-    let told = Span::of(std::slice::from_ref(&long), 7);
+    assert_eq!(Span::of(&short, &short, 7).sum, None);
+    let told = Span::of(&long, &long, 7);
     assert_eq!(told.to_string(), format!("2@1 \"{}\"… 258 bytes sum=00000007", "é".repeat(64)));
-    let both = Span::of(&[short, long], 7).to_string();
+    let both = Span::of(&short, &long, 7).to_string();
     assert!(both.starts_with("1@1..2@1 2 entries \"é") && both.ends_with("… 258 bytes sum=00000007"), "{both}");
 }
 

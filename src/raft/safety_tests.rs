@@ -26,7 +26,12 @@ fn span(index: Index, term: Term, text: &str) -> Span {
 }
 
 fn start(node: u64, term: Term, last: EntryId, sum: u32) -> Event {
-    line(node, term, FOLLOWER, Fact::Start { size: 3, settings: String::new(), last, sum })
+    line(
+        node,
+        term,
+        FOLLOWER,
+        Fact::Start { size: 3, settings: String::new(), new_disk: false, snapshot: EntryId::ZERO, last, sum },
+    )
 }
 
 fn elected(node: u64, term: Term) -> Event {
@@ -90,7 +95,7 @@ fn contradicts(property: Property, mut lines: Vec<Event>, last: Event) -> Violat
 fn a_true_history_passes() {
     let mut lines = committed_a();
     lines.extend([
-        start(1, 1, id(1, 1), chain(0, id(1, 1), Some("a"))),
+        start(1, 1, id(1, 1), chain(0, id(1, 1), Content::Text("a"))),
         granted(3, 2, 2),
         elected(2, 2),
         from_client(2, 2, 2, "b"),
@@ -115,7 +120,7 @@ fn two_votes_in_a_term() {
     assert_eq!(violation.earlier, Some(granted(2, 1, 1)));
     // A restart is no excuse.
     let mut lines = committed_a();
-    lines.push(start(2, 1, id(1, 1), chain(0, id(1, 1), Some("a"))));
+    lines.push(start(2, 1, id(1, 1), chain(0, id(1, 1), Content::Text("a"))));
     contradicts(Property::OneVote, lines, granted(2, 1, 3));
     let itself = line(2, 1, CANDIDATE, Fact::VotedForItself { votes: 1, size: 3 });
     contradicts(Property::OneVote, committed_a(), itself);
@@ -146,7 +151,7 @@ fn the_same_entry_behind_different_logs() {
     // The entry is the same, but what is before it is not; only the checksum shows it.
     let mut lines = fresh(&[1, 2]);
     lines.extend([elected(1, 1), from_client(1, 1, 1, "a"), from_client(1, 2, 1, "b")]);
-    let sum = chain(chain(0, id(1, 1), Some("x")), id(2, 1), Some("b"));
+    let sum = chain(chain(0, id(1, 1), Content::Text("x")), id(2, 1), Content::Text("b"));
     let both = Span {
         first: id(1, 1),
         last: id(2, 1),
@@ -245,7 +250,7 @@ fn a_wiped_disk_is_forgiven() {
 #[test]
 fn missing_lines_contradict_nothing() {
     let mut lines = committed_a();
-    let sum = chain(chain(0, id(1, 1), Some("a")), id(2, 2), Some("b"));
+    let sum = chain(chain(0, id(1, 1), Content::Text("a")), id(2, 2), Content::Text("b"));
     lines.extend([
         // Appended "b" as the leader of term 2 and was killed before it told.
         start(2, 2, id(2, 2), sum),
@@ -263,7 +268,8 @@ fn missing_lines_contradict_nothing() {
 fn spans_and_single_lines_agree() {
     let mut lines = fresh(&[1, 2]);
     lines.extend([elected(1, 1), from_client(1, 1, 1, "a"), from_client(1, 2, 1, "b"), from_client(1, 3, 1, "c")]);
-    let sum = ["a", "b", "c"].iter().zip(1..).fold(0, |sum, (text, index)| chain(sum, id(index, 1), Some(text)));
+    let sum =
+        ["a", "b", "c"].iter().zip(1..).fold(0, |sum, (text, index)| chain(sum, id(index, 1), Content::Text(text)));
     let all = |sum| Span {
         first: id(1, 1),
         last: id(3, 1),

@@ -1,5 +1,6 @@
-use super::super::entry::tests::{any_number, any_session, any_text, mutate};
+use super::super::entry::tests::{any_key, any_number, any_session, any_text, any_write, mutate};
 use super::*;
+use crate::raft::types::{MAX_CLUSTER_SIZE, Role};
 use crate::text::random::Random;
 
 fn request(request: &Request) -> String {
@@ -19,7 +20,14 @@ fn any_request(random: &mut Random) -> Request {
         0 => Request::Session,
         1 => Request::Status,
         2 => Request::Watch,
-        3..5 => Request::Log { from: any_number(random, 1), local: random.one_in(2) },
+        3 => {
+            let write = any_write(random);
+            Request::Write { session: any_session(random), write }
+        }
+        4 => Request::Get { key: any_key(random), from: any_number(random, 1), local: random.one_in(2) },
+        5 => Request::Keys { from: random.one_in(2).then(|| any_key(random)), local: random.one_in(2) },
+        6 => Request::Readmit { node: any_node(random) },
+        7 => Request::Log { from: any_number(random, 1), local: random.one_in(2) },
         _ => Request::Append { session: any_session(random), text: any_text(random) },
     }
 }
@@ -38,6 +46,16 @@ fn any_status(random: &mut Random) -> NodeStatus {
         last: if random.one_in(4) { EntryId::ZERO } else { last },
         commit: any_number(random, 0),
         applied: any_number(random, 0),
+        leader_commit: any_number(random, 0),
+        snapshot: if random.one_in(2) { EntryId::ZERO } else { last },
+        log_len: any_number(random, 0),
+        log_bytes: any_number(random, 0),
+        snapshot_bytes: any_number(random, 0),
+        keys: any_number(random, 0),
+        progress: (0..random.below(5))
+            .map(|_| (any_node(random), any_number(random, 0), any_number(random, 0)))
+            .collect(),
+        heard: random.one_in(2).then(|| Duration::from_millis(random.below(1 << 40))),
         peers: (0..random.below(5)).map(|_| (any_node(random), random.one_in(2))).collect(),
         size: any_number(random, 1),
         uptime: Duration::from_millis(random.below(1 << 40) * 100),
@@ -49,7 +67,19 @@ fn any_status(random: &mut Random) -> NodeStatus {
 fn any_answer(random: &mut Random) -> Answer {
     let id = EntryId::new(any_number(random, 1), any_number(random, 1));
     let words = any_text(random).to_string();
-    match random.below(10) {
+    let seen = Seen {
+        applied: any_number(random, 0),
+        heard: random.one_in(2).then(|| Duration::from_millis(random.below(1 << 40))),
+    };
+    match random.below(15) {
+        9 => Answer::Value(any_text(random)),
+        10 => {
+            let (next, total) = (any_number(random, 1), any_number(random, 0));
+            Answer::EndOfValues { next, total, changed: id, seen }
+        }
+        11 => Answer::NoKey { key: any_key(random), seen },
+        12 => Answer::Key { key: any_key(random), values: any_number(random, 0) },
+        13 => Answer::EndOfKeys { next: random.one_in(2).then(|| any_key(random)), seen },
         0 => Answer::Appended(id),
         1 => Answer::Unknown { id, why: words },
         2 => Answer::Redirect { leader: any_node(random), address: format!("a-b.c:{}", 1 + random.below(65535)) },

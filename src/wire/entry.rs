@@ -241,9 +241,22 @@ pub(super) mod tests {
         random.one_in(2).then(|| Session { client, seq: any_number(random, 1) })
     }
 
+    pub fn any_key(random: &mut Random) -> Arc<str> {
+        format!("k{}", any_text(random)).into()
+    }
+
+    pub fn any_write(random: &mut Random) -> Arc<KeyWrite> {
+        let kind = if random.one_in(2) { WriteKind::Put } else { WriteKind::Append };
+        let least = u64::from(kind == WriteKind::Append);
+        let values = (0..least + random.below(4)).map(|_| any_text(random)).collect();
+        Arc::new(KeyWrite { kind, key: any_key(random), values })
+    }
+
     pub fn any_command(random: &mut Random) -> Command {
-        match random.below(4) {
+        match random.below(8) {
             0 => Command::Noop,
+            1 => Command::Readmit { node: NodeId(1 + random.below(9)), disk: DiskId(random.next_u64()) },
+            2..4 => Command::Write { session: any_session(random), write: any_write(random) },
             _ => Command::Append { session: any_session(random), text: any_text(random) },
         }
     }

@@ -288,7 +288,7 @@ fn sum_field(tokens: &mut Tokens, name: &str) -> Result<u32, WireError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::entry::tests::{any_command, any_number, mutate};
+    use super::super::entry::tests::{any_command, any_number, any_text, mutate};
     use super::*;
     use crate::raft::types::{Command, MAX_NUMBER};
     use crate::text::random::Random;
@@ -304,17 +304,26 @@ mod tests {
         let term = any_number(random, 0);
         let granted = random.one_in(2);
         let last = any_id_until(random, term);
-        let body = match random.below(8) {
+        let body = match random.below(10) {
             0 => Body::PreVote { last },
             1 => Body::PreVoteReply { granted },
             2 => Body::RequestVote { last },
             3 => Body::RequestVoteReply { granted },
-            4 => Body::Matched { index: any_number(random, 0) },
+            4 => Body::Matched { index: any_number(random, 0), round: any_number(random, 0) },
             5 => {
                 let conflict = EntryId::new(any_number(random, 1), random.below(term + 1));
-                Body::Rejected { prev: last, conflict }
+                Body::Rejected { prev: last, conflict, round: any_number(random, 0) }
             }
             6 => Body::Refused { disk: DiskId(random.next_u64()) },
+            7 if last != EntryId::ZERO => {
+                let (data, offset) = (any_text(random), any_number(random, 0) / 2);
+                let bytes = offset + data.len() as u64 + random.below(100);
+                let (sum, crc) = (random.next_u64() as u32, random.next_u64() as u32);
+                Body::InstallSnapshot { meta: SnapshotMeta { last, sum, bytes, crc }, offset, data }
+            }
+            8 if last != EntryId::ZERO => {
+                Body::SnapshotTaken { last, crc: random.next_u64() as u32, through: any_number(random, 0) }
+            }
             _ => {
                 let prev = EntryId { index: last.index / 2, term: if last.index > 1 { last.term } else { 0 } };
                 let mut id = prev;
@@ -325,7 +334,8 @@ mod tests {
                     Entry { id, command: any_command(random) }
                 });
                 let entries = entries.collect();
-                Body::AppendEntries { prev, commit: any_number(random, 0), heartbeat: granted, entries }
+                let (commit, round) = (any_number(random, 0), any_number(random, 0));
+                Body::AppendEntries { prev, commit, heartbeat: granted, round, entries }
             }
         };
         Message { term, body }
@@ -484,7 +494,7 @@ mod tests {
             command: Command::Append { session: None, text: "x".repeat(MAX_APPEND_BYTES / MAX_APPEND_ENTRIES).into() },
         });
         let entries = entries.collect();
-        let body = Body::AppendEntries { prev: EntryId::ZERO, commit: 0, heartbeat: true, entries };
+        let body = Body::AppendEntries { prev: EntryId::ZERO, commit: 0, heartbeat: true, round: 0, entries };
         let message = Message { term: 1, body };
         let line = written(&message);
         assert!(line.len() < super::super::MAX_LINE_BYTES);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use raft_lab::raft::message::{Body, Message};
 use raft_lab::raft::ready::{Input, Ready};
 use raft_lab::raft::types::{
-    Command, DiskId, Entry, EntryId, Index, NodeId, Persistent, Record, Role, Session, Term, Token,
+    Command, Disk, DiskId, Entry, EntryId, Index, NodeId, Persistent, Record, Role, Session, Term, Token,
 };
 use raft_lab::raft::{Config, Raft};
 
@@ -30,6 +30,7 @@ pub fn config(size: u64, pre_vote: bool) -> Config {
         id: ONE,
         size,
         disk: DiskId(1),
+        new_disk: false,
         pre_vote,
         election_timeout: (Duration::from_secs(6), Duration::from_secs(10)),
         heartbeat_interval: Duration::from_secs(2),
@@ -52,7 +53,7 @@ pub fn entries(terms: &[Term]) -> Vec<Entry> {
 }
 
 pub fn append_entries(prev: EntryId, entries: Vec<Entry>, commit: Index) -> Body {
-    Body::AppendEntries { prev, commit, heartbeat: false, entries }
+    Body::AppendEntries { prev, commit, heartbeat: false, round: 0, entries }
 }
 
 impl Server {
@@ -63,9 +64,10 @@ impl Server {
 
     pub fn with(config: Config, term: Term, terms: &[Term]) -> Server {
         // The peers' disks are known already, so that no record but the algorithm's own is written.
-        let disks = (2..=config.size).map(|node| (NodeId(node), DiskId(node))).collect();
+        let disks =
+            (2..=config.size).map(|node| (NodeId(node), Disk { id: DiskId(node), since: EntryId::ZERO })).collect();
         let persistent = Persistent { current_term: term, entries: entries(terms), disks, ..Persistent::default() };
-        Server { raft: Raft::new(config, persistent, Duration::ZERO).0, now: Duration::ZERO }
+        Server { raft: Raft::new(config, persistent, None, Duration::ZERO).0, now: Duration::ZERO }
     }
 
     /// A candidate in `term`.
@@ -138,7 +140,7 @@ impl Server {
 
     pub fn ids(&self) -> Vec<EntryId> {
         let log = self.raft.log();
-        log.range(1, log.last().index).iter().map(|entry| entry.id).collect()
+        log.range(1, log.last().index).map(|entry| entry.id).collect()
     }
 
     pub fn terms(&self) -> Vec<Term> {

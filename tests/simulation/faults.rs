@@ -99,7 +99,9 @@ impl World {
         let node = self.any_node();
         let (id, disk) = (self.nodes[node].id, self.disks[node].id);
         let others = (0..self.nodes.len()).filter(|other| *other != node);
-        let met = others.into_iter().all(|other| self.disks[other].durable.disks.get(&id) == Some(&disk));
+        let met = others
+            .into_iter()
+            .all(|other| self.disks[other].durable.disks.get(&id).is_some_and(|known| known.id == disk));
         if self.nodes.len() > 2 && self.judge.wiped.is_none() && met {
             self.wipe(node);
         }

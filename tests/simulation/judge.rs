@@ -172,7 +172,7 @@ impl Judge {
             Body::AppendEntries { prev, commit, entries, .. } => {
                 self.append_left(node, message.term, (*prev, *commit, entries), disks)
             }
-            Body::Matched { index } => self.acknowledges(node, to, message.term, *index, disks),
+            Body::Matched { index, .. } => self.acknowledges(node, to, message.term, *index, disks),
             _ => Ok(()),
         }
     }

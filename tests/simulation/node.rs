@@ -361,13 +361,14 @@ impl World {
             id: node.id,
             size: self.profile.size,
             disk: self.disks[n].id,
+            new_disk: false,
             pre_vote: self.profile.pre_vote,
             election_timeout: (Duration::from_micros(ELECTION_TIMEOUT.0), Duration::from_micros(ELECTION_TIMEOUT.1)),
             heartbeat_interval: Duration::from_micros(HEARTBEAT_INTERVAL),
             settings: "simulated".to_owned(),
             mutant: self.mutant,
         };
-        let (mut raft, ready) = Raft::new(config, persistent, node.clock.reads(self.now));
+        let (mut raft, ready) = Raft::new(config, persistent, None, node.clock.reads(self.now));
         raft.narrow(self.profile.window);
         node.raft = Some(raft);
         node.store = Store::new();
@@ -392,6 +393,7 @@ impl World {
 pub fn without_session(command: Command) -> Command {
     match command {
         Command::Append { text, .. } => Command::Append { session: None, text },
-        Command::Noop => Command::Noop,
+        Command::Write { write, .. } => Command::Write { session: None, write },
+        other => other,
     }
 }

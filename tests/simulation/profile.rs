@@ -159,7 +159,7 @@ impl Profile {
 }
 
 fn few(entries: usize, messages: usize) -> Window {
-    Window { entries, messages }
+    Window { entries, messages, chunk_bytes: 64 }
 }
 
 /// One of the choices.

@@ -244,7 +244,7 @@ impl World {
     fn only_for(&self, from: usize, to: NodeId, message: &Message) -> Option<DiskId> {
         match message.body {
             Body::PreVote { .. } | Body::RequestVote { .. } | Body::AppendEntries { .. } | Body::Refused { .. } => None,
-            _ => self.disks[from].durable.disks.get(&to).copied(),
+            _ => self.disks[from].durable.disks.get(&to).map(|disk| disk.id),
         }
     }
 
@@ -257,7 +257,7 @@ impl World {
         let log = &self.disks[from];
         let prev = if start == 0 { EntryId::ZERO } else { log.entry(start)?.id };
         let entries = (start + 1..=end).map(|index| log.entry(index).cloned()).collect::<Option<Vec<Entry>>>()?;
-        let body = Body::AppendEntries { prev, commit: *commit, heartbeat: false, entries };
+        let body = Body::AppendEntries { prev, commit: *commit, heartbeat: false, round: 0, entries };
         Some(Message { term: message.term, body })
     }
 

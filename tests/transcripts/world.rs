@@ -5,20 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use raft_lab::raft::event::Event;
-use raft_lab::raft::ready::{Committed, HeartbeatTimer, Input, Ready, Refusal};
+use raft_lab::raft::ready::{HeartbeatTimer, Input, Ready};
 use raft_lab::raft::safety::Safety;
-use raft_lab::raft::types::{ClientId, Command, DiskId, NodeId, Persistent, Token};
+use raft_lab::raft::types::{DiskId, NodeId, Persistent, Token};
 use raft_lab::raft::{Config, Raft};
-use raft_lab::store::{Applied, Store};
-use raft_lab::wire::peer;
+use raft_lab::store::Store;
 
+#[path = "clients.rs"]
+mod clients;
+#[path = "disks.rs"]
+mod disks;
 #[path = "show.rs"]
 mod show;
+#[path = "ways.rs"]
+mod ways;
 
+use clients::Request;
+use disks::{Installable, Snapshot};
 use show::{record_text, shortened};
-
-/// More deliveries than this in one command are a storm, not a transcript.
-const MAX_DELIVERIES: usize = 10_000;
+use ways::MAX_DELIVERIES;
 
 /// One way between two nodes.
 pub type Link = (NodeId, NodeId);
@@ -41,6 +46,12 @@ struct Node {
     store: Store,
     /// What is on disk and synced.
     synced: Persistent,
+    /// What is on disk in the place of the log's beginning.
+    snapshot: Option<Snapshot>,
+    /// The pieces so far of a snapshot that a leader sends.
+    received: Option<Snapshot>,
+    /// One that has come whole, and its content.
+    installable: Option<Installable>,
     /// Every batch waits for `sync`.
     disk_held: bool,
     /// A batch that is written and not synced, and all that waits for it.
@@ -65,9 +76,11 @@ pub struct World {
     /// Slow ways: `deliver` leaves alone what is under way there.
     slow: BTreeSet<Link>,
     /// What each waiting request is called.
-    requests: BTreeMap<Token, String>,
+    requests: BTreeMap<Token, Request>,
     next_number: u64,
     wiped: u64,
+    /// Bytes of one piece of a snapshot, at the most; 0 is as many as the algorithm allows.
+    chunk_bytes: usize,
     /// The output of the present command.
     out: Vec<String>,
     /// Lines are the effect of a message: they stand under it.
@@ -84,6 +97,7 @@ impl World {
                 id,
                 size,
                 disk: DiskId(id.0),
+                new_disk: true,
                 pre_vote,
                 election_timeout: (Duration::from_secs(6), Duration::from_secs(10)),
                 heartbeat_interval: Duration::from_secs(2),
@@ -94,6 +108,9 @@ impl World {
                 raft: None,
                 store: Store::new(),
                 synced: Persistent::default(),
+                snapshot: None,
+                received: None,
+                installable: None,
                 disk_held: false,
                 held: None,
                 inbox: Vec::new(),
@@ -158,16 +175,6 @@ impl World {
 
     // ---- a node's loop -------------------------------------------------------------------------
 
-    fn start(&mut self, id: NodeId) {
-        let now = self.now;
-        let node = self.node(id);
-        assert!(node.raft.is_none(), "{id} runs already");
-        let (raft, ready) = Raft::new(node.config.clone(), node.synced.clone(), now);
-        node.raft = Some(raft);
-        node.store = Store::new();
-        self.handle(id, ready);
-    }
-
     pub fn input(&mut self, id: NodeId, inputs: Vec<Input>) {
         let node = self.node(id);
         assert!(node.raft.is_some(), "{id} is down");
@@ -209,8 +216,9 @@ impl World {
     fn finish(&mut self, id: NodeId, ready: Ready) {
         let now = self.now;
         let node = self.node(id);
-        for record in ready.records {
-            node.synced.apply(record).unwrap_or_else(|wrong| panic!("{id} wrote a record that cannot follow: {wrong}"));
+        node.write(ready.records);
+        if let Some(meta) = ready.installed {
+            node.install(meta);
         }
         if let Some(timer) = ready.election_timer {
             // Spread evenly, and the same in every run.
@@ -226,44 +234,21 @@ impl World {
         for event in &ready.events {
             self.tell(event);
         }
-        for (token, refusal) in ready.refusals {
-            let words = match refusal {
-                Refusal::Redirect { leader } => format!("redirect {leader}"),
-                Refusal::NoLeader => "no leader".to_string(),
-                Refusal::Busy => "busy".to_string(),
-                Refusal::Unknown { id } => format!("unknown, {id} may still be committed"),
-            };
-            self.answer(id, token, &words);
-        }
-        for Committed { entry, token } in ready.committed {
-            let words = match self.node(id).store.apply(&entry) {
-                Applied::Ok(place) => format!("ok {place}"),
-                Applied::Repeated(place) => format!("ok {place} (its first place; not appended again)"),
-                Applied::Noop => "no-op".to_string(),
-                Applied::Gap { expected } => format!("session-gap, expected {expected}"),
-                Applied::Expired => "session-expired".to_string(),
-                Applied::Forgotten => "session-forgotten".to_string(),
-            };
-            if let Some(token) = token {
-                self.answer(id, token, &words);
-            }
-        }
+        ready.refusals.into_iter().for_each(|(token, refusal)| self.refuse(id, token, refusal));
+        ready.committed.into_iter().for_each(|committed| self.apply(id, committed));
+        ready.reads.into_iter().for_each(|token| self.serve(id, token));
         for (to, message) in ready.messages {
             self.post(id, to, &message);
+        }
+        ready.send_chunks.into_iter().for_each(|chunk| self.send_chunk(id, chunk));
+        if let Some(chunk) = ready.store_chunk {
+            self.node(id).store_chunk(chunk);
         }
         if ready.batch > 0 {
             let node = self.node(id);
             node.inbox.insert(0, Input::Persisted { batch: ready.batch });
         }
         self.turn(id);
-    }
-
-    fn answer(&mut self, id: NodeId, token: Token, words: &str) {
-        if let Some(request) = self.requests.remove(&token)
-            && self.showing.is_none()
-        {
-            self.say(format!("{id} answers {request}: {words}"));
-        }
     }
 
     fn tell(&mut self, event: &Event) {
@@ -283,220 +268,6 @@ impl World {
         if !hidden {
             self.say(format!("{} {}", words[1..].join(" "), rest.trim_start()));
         }
-    }
-
-    // ---- messages ------------------------------------------------------------------------------
-
-    fn post(&mut self, from: NodeId, to: NodeId, message: &raft_lab::raft::message::Message) {
-        let mut line = String::new();
-        peer::encode(message, &mut line);
-        let disk = self.node(from).config.disk;
-        self.under_way.push(Parcel { link: (from, to), disk, line, number: self.next_number });
-        self.next_number += 1;
-    }
-
-    /// A message that nobody sent.
-    pub fn inject(&mut self, link: Link, line: &str) {
-        let disk = self.node(link.0).config.disk;
-        self.arrive(Parcel { link, disk, line: line.to_string(), number: 0 });
-    }
-
-    fn arrive(&mut self, parcel: Parcel) {
-        let (from, to) = parcel.link;
-        let down = self.raft(to).is_none();
-        if down || self.cut.contains(&parcel.link) {
-            if self.showing.is_none() {
-                let why = if down { format!("{to} is down") } else { "no way".to_string() };
-                self.say(format!("lost {from} -> {to}: {} ({why})", shortened(&parcel.line)));
-            }
-            return;
-        }
-        if self.showing.is_none() {
-            self.say(format!("{from} -> {to}: {}", shortened(&parcel.line)));
-        }
-        let message = peer::decode(&parcel.line).unwrap_or_else(|wrong| panic!("{}: {wrong}", parcel.line));
-        let before = std::mem::replace(&mut self.indented, true);
-        self.input(to, vec![Input::Message { from, disk: parcel.disk, message }]);
-        self.indented = before;
-    }
-
-    /// Delivers everything, and what it causes, until nothing is under way.
-    pub fn deliver_all(&mut self) {
-        for _ in 0..MAX_DELIVERIES {
-            let next = self.under_way.iter().position(|parcel| !self.slow.contains(&parcel.link));
-            let Some(next) = next else { return };
-            let parcel = self.under_way.remove(next);
-            self.arrive(parcel);
-        }
-        panic!("still not quiet after {MAX_DELIVERIES} messages");
-    }
-
-    fn take(&mut self, links: &[Link]) -> Vec<Parcel> {
-        let (taken, left) = std::mem::take(&mut self.under_way).into_iter().partition(|p| links.contains(&p.link));
-        self.under_way = left;
-        taken
-    }
-
-    /// Delivers what is under way on these links now, and not what it causes. At most `count`.
-    pub fn deliver(&mut self, links: &[Link], count: usize) {
-        let mut parcels = self.take(links);
-        let rest = parcels.split_off(count.min(parcels.len()));
-        self.under_way.splice(0..0, rest);
-        assert!(!parcels.is_empty(), "nothing is under way there");
-        for parcel in parcels {
-            self.arrive(parcel);
-        }
-    }
-
-    pub fn drop_messages(&mut self, links: &[Link]) {
-        for parcel in self.take(links) {
-            let (from, to) = parcel.link;
-            self.say(format!("dropped {from} -> {to}: {}", shortened(&parcel.line)));
-        }
-    }
-
-    pub fn duplicate(&mut self, links: &[Link]) {
-        let copies: Vec<Parcel> = self.under_way.iter().filter(|p| links.contains(&p.link)).cloned().collect();
-        self.under_way.extend(copies);
-    }
-
-    pub fn reverse(&mut self, links: &[Link]) {
-        let mut parcels = self.take(links);
-        parcels.reverse();
-        self.under_way.extend(parcels);
-    }
-
-    /// Sets what is under way on these links aside.
-    pub fn delay(&mut self, links: &[Link]) {
-        let parcels = self.take(links);
-        assert!(!parcels.is_empty(), "nothing is under way there");
-        self.late.extend(parcels);
-    }
-
-    /// What was set aside arrives now.
-    pub fn deliver_late(&mut self, links: &[Link]) {
-        let (taken, left) = std::mem::take(&mut self.late).into_iter().partition(|p| links.contains(&p.link));
-        self.late = left;
-        let taken: Vec<Parcel> = taken;
-        assert!(!taken.is_empty(), "nothing was set aside there");
-        for parcel in taken {
-            self.arrive(parcel);
-        }
-    }
-
-    pub fn slow(&mut self, links: &[Link], slow: bool) {
-        match slow {
-            true => self.slow.extend(links),
-            false => self.slow.retain(|link| !links.contains(link)),
-        }
-    }
-
-    pub fn cut(&mut self, links: &[Link]) {
-        self.cut.extend(links);
-    }
-
-    pub fn heal(&mut self, links: Option<&[Link]>) {
-        match links {
-            Some(links) => self.cut.retain(|link| !links.contains(link)),
-            None => self.cut.clear(),
-        }
-    }
-
-    /// A connection breaks: what is under way on it is gone.
-    pub fn lose(&mut self, link: Link) {
-        self.take(&[link]);
-        let lost = Input::PeerLost { peer: link.1, detail: "connection reset".to_string() };
-        self.input(link.0, vec![lost]);
-    }
-
-    pub fn connect(&mut self, link: Link) {
-        let connected = Input::PeerConnected { peer: link.1, detail: format!("{}:1234", link.1) };
-        self.input(link.0, vec![connected]);
-    }
-
-    // ---- clients -------------------------------------------------------------------------------
-
-    pub fn append(&mut self, id: NodeId, requests: Vec<(String, Command)>) {
-        let mut inputs = Vec::new();
-        for (name, command) in requests {
-            let token = self.next_number;
-            self.next_number += 1;
-            self.requests.insert(token, name);
-            inputs.push(Input::Propose { token, command });
-        }
-        self.input(id, inputs);
-    }
-
-    /// A session as a node makes it: born at what it has applied.
-    pub fn session(&mut self, id: NodeId, nonce: u64) -> ClientId {
-        ClientId { born: self.node(id).store.last_applied(), nonce }
-    }
-
-    // ---- disks and crashes ---------------------------------------------------------------------
-
-    pub fn hold_disk(&mut self, id: NodeId) {
-        self.node(id).disk_held = true;
-    }
-
-    /// The sync that is under way ends well; with `free` all later ones will not be held any more.
-    pub fn sync(&mut self, id: NodeId, free: bool) {
-        let node = self.node(id);
-        node.disk_held = !free;
-        match node.held.take() {
-            Some(ready) => self.finish(id, ready),
-            None => assert!(free, "{id} has nothing to sync"),
-        }
-    }
-
-    /// A crash; of a batch that is written and not synced the first `kept` records survive.
-    pub fn crash(&mut self, id: NodeId, kept: usize) {
-        let node = self.node(id);
-        assert!(node.raft.take().is_some(), "{id} is down already");
-        for record in node.held.take().into_iter().flat_map(|ready| ready.records).take(kept) {
-            node.synced.apply(record).unwrap_or_else(|wrong| panic!("{id}: {wrong}"));
-        }
-        node.disk_held = false;
-        node.inbox.clear();
-        node.next_heartbeat = None;
-    }
-
-    pub fn restart(&mut self, id: NodeId) {
-        self.start(id);
-        self.meet(id);
-    }
-
-    /// The node and whom it can reach open connections, and their hellos name their disks.
-    fn meet(&mut self, id: NodeId) {
-        for peer in self.ids() {
-            let apart = self.cut.contains(&(id, peer)) || self.cut.contains(&(peer, id));
-            if peer == id || apart || self.raft(peer).is_none() {
-                continue;
-            }
-            for (one, other) in [(id, peer), (peer, id)] {
-                let disk = self.node(other).config.disk;
-                self.input(one, vec![Input::Met { peer: other, disk }]);
-            }
-        }
-    }
-
-    /// The data directory is lost; the node is down.
-    pub fn wipe(&mut self, id: NodeId) {
-        self.wiped += 1;
-        let disk = DiskId(0x100 * self.wiped + id.0);
-        let node = self.node(id);
-        assert!(node.raft.is_none(), "crash {id} first");
-        node.synced = Persistent::default();
-        node.config.disk = disk;
-        self.judge.forget(id);
-    }
-
-    /// The last entries on the disk of a node that is down are gone, though they were synced: damage at the
-    /// end of the log looks like a torn write. The judge, who trusts disks, starts anew with this node.
-    pub fn rot(&mut self, id: NodeId, count: usize) {
-        let node = self.node(id);
-        assert!(node.raft.is_none(), "crash {id} first");
-        node.synced.entries.truncate(node.synced.entries.len().saturating_sub(count));
-        self.judge.forget(id);
     }
 
     // ---- time that runs by itself --------------------------------------------------------------
