@@ -373,8 +373,23 @@ mod tests {
             assert_eq!(Json::read(text), Err(why.to_string()), "{text}");
         }
         for text in [
-            "\u{feff}1", "'a'", "+1", ".5", "NaN", "Infinity", "\"a", "\"\n\"", "{\"a\":1,\"a\":2}", "{\"a\":1,}",
-            "\"\\ud800\"", "\"\\udc00\\ud800\"", "\"\\ud800\\u0041\"", "[1]]", "//\n1", "1e5.5", "\"\\u+123\"",
+            "\u{feff}1",
+            "'a'",
+            "+1",
+            ".5",
+            "NaN",
+            "Infinity",
+            "\"a",
+            "\"\n\"",
+            "{\"a\":1,\"a\":2}",
+            "{\"a\":1,}",
+            "\"\\ud800\"",
+            "\"\\udc00\\ud800\"",
+            "\"\\ud800\\u0041\"",
+            "[1]]",
+            "//\n1",
+            "1e5.5",
+            "\"\\u+123\"",
         ] {
             assert!(Json::read(text).is_err(), "{text}");
         }
@@ -397,7 +412,8 @@ mod tests {
         let mut random = Random::from_seed(8259);
         let mut read = 0;
         for _ in 0..20_000 {
-            let text: String = (0..random.below(12)).map(|_| PIECES[random.below(PIECES.len() as u64) as usize]).collect();
+            let text: String =
+                (0..random.below(12)).map(|_| PIECES[random.below(PIECES.len() as u64) as usize]).collect();
             if let Ok(value) = Json::read(&text) {
                 assert_eq!(Json::read(&value.to_string()), Ok(value), "{text}");
                 read += 1;
