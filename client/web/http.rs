@@ -11,7 +11,11 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+
+use raft_lab::text::shorten;
+
+use super::date;
 
 /// Connections at a time, over all listeners. One more is answered 503.
 pub const MAX_CONNECTIONS: usize = 256;
@@ -58,6 +62,8 @@ pub struct Head {
     pub host: String,
     /// HTTP/1.0: the connection ends after the response.
     old: bool,
+    /// It asks for `100 Continue` before it sends the body.
+    waits: bool,
     /// Names in lower case, values without the spaces around them.
     fields: Vec<(String, String)>,
     framing: Framing,
@@ -133,7 +139,7 @@ impl Response {
     }
 
     fn encode(&self, without_body: bool, close: bool) -> Vec<u8> {
-        let mut head = format!("HTTP/1.1 {} {}\r\nDate: {}\r\n", self.status, reason(self.status), date(now()));
+        let mut head = format!("HTTP/1.1 {}\r\nDate: {}\r\n", status_words(self.status), date::now());
         for (name, value) in &self.fields {
             // Nothing that came from outside can end the line.
             let value: String = value.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
@@ -151,62 +157,25 @@ impl Response {
     }
 }
 
-fn refused<T>(status: u16, why: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal { status, why: why.into() })
+fn refused<T, E: From<Refusal>>(status: u16, why: impl Into<String>) -> Result<T, E> {
+    Err(Refusal { status, why: why.into() }.into())
 }
 
-fn bad<T>(why: impl Into<String>) -> Result<T, Refusal> {
+fn bad<T, E: From<Refusal>>(why: impl Into<String>) -> Result<T, E> {
     refused(400, why)
 }
 
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        204 => "No Content",
-        400 => "Bad Request",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        411 => "Length Required",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        415 => "Unsupported Media Type",
-        417 => "Expectation Failed",
-        421 => "Misdirected Request",
-        431 => "Request Header Fields Too Large",
-        501 => "Not Implemented",
-        503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        507 => "Insufficient Storage",
-        _ => "Error",
-    }
-}
+/// What responses are called.
+const REASONS: &str = "200 OK,204 No Content,400 Bad Request,403 Forbidden,404 Not Found,405 Method Not Allowed,\
+    408 Request Timeout,409 Conflict,411 Length Required,413 Content Too Large,414 URI Too Long,\
+    415 Unsupported Media Type,417 Expectation Failed,421 Misdirected Request,431 Request Header Fields Too Large,\
+    500 Internal Server Error,501 Not Implemented,503 Service Unavailable,505 HTTP Version Not Supported,\
+    507 Insufficient Storage";
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7), from seconds since 1970.
-fn date(seconds: u64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let weekday = DAYS[(seconds / 86_400 % 7) as usize];
-    let (mut year, mut day) = (1970, seconds / 86_400);
-    while day >= 365 + u64::from(leap(year)) {
-        day -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 0;
-    while day >= lengths[month] {
-        day -= lengths[month];
-        month += 1;
-    }
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{weekday}, {:02} {} {year} {hour:02}:{minute:02}:{second:02} GMT", day + 1, MONTHS[month])
+/// `404 Not Found`.
+fn status_words(status: u16) -> String {
+    let number = status.to_string();
+    REASONS.split(',').find(|reason| reason.starts_with(&number)).map_or(number, str::to_string)
 }
 
 /// `!#$%&'*+-.^_`|~`, digits and letters (RFC 9110 §5.6.2).
@@ -214,18 +183,9 @@ fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
 }
 
-/// Reads a whole head, its empty line at the end included.
+/// Reads a whole head, as [`head_end`] has found it: each line ends with CR LF, and an empty one ends it.
 fn parse_head(bytes: &[u8]) -> Result<Head, Refusal> {
-    let mut lines = Vec::new();
-    let mut rest = bytes;
-    while let Some(end) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
-        if !rest[end..].starts_with(b"\r\n") {
-            return bad(BARE);
-        }
-        lines.push(&rest[..end]);
-        rest = &rest[end + 2..];
-    }
-    let mut lines = lines.into_iter();
+    let mut lines = bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let (method, target, old) = parse_request_line(lines.next().unwrap_or_default())?;
     let mut fields = Vec::new();
     for line in lines.take_while(|line| !line.is_empty()) {
@@ -234,12 +194,17 @@ fn parse_head(bytes: &[u8]) -> Result<Head, Refusal> {
         }
         fields.push(parse_field(line)?);
     }
-    let mut head =
-        Head { method, path: target, query: None, host: String::new(), old, fields, framing: Framing::Length(0) };
-    head.framing = framing(&head)?;
+    let (path, framing) = (target, Framing::Length(0));
+    let mut head = Head { method, path, query: None, host: String::new(), old, waits: false, fields, framing };
+    head.framing = body_framing(&head)?;
     head.host = match head.one("host")? {
         Some(host) => host.to_string(),
         None => return bad("expected a Host field, found none"),
+    };
+    head.waits = match head.one("expect")? {
+        None => false,
+        Some(value) if value.eq_ignore_ascii_case("100-continue") => !old,
+        Some(_) => return refused(417, "Expect: expected 100-continue"),
     };
     resolve_target(&mut head)?;
     Ok(head)
@@ -264,12 +229,11 @@ fn parse_request_line(line: &[u8]) -> Result<(String, String, bool), Refusal> {
         }
         _ => return bad(EXPECTED),
     };
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let method = text(method);
+    let [method, target] = [method, target].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     if !METHODS.contains(&method.as_str()) {
-        return refused(501, format!("expected GET, HEAD or POST, got {}", raft_lab::text::shorten(&method)));
+        return refused(501, format!("expected GET, HEAD or POST, got {}", shorten(&method)));
     }
-    Ok((method, text(target), old))
+    Ok((method, target, old))
 }
 
 /// `name: value`.
@@ -287,28 +251,23 @@ fn parse_field(line: &[u8]) -> Result<(String, String), Refusal> {
     if value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
         return bad("found a control character in a header field");
     }
-    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
     // Bytes beyond ASCII mean nothing to anybody (RFC 9110 §5.5), so it does not matter what becomes of them.
-    let value = String::from_utf8_lossy(value);
-    Ok((name, value.trim_matches([' ', '\t']).to_string()))
+    let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+    Ok((name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_string()))
 }
 
 /// How long the body is. Whatever could be read in two ways is refused: a request must not hide in another's body.
-fn framing(head: &Head) -> Result<Framing, Refusal> {
+fn body_framing(head: &Head) -> Result<Framing, Refusal> {
     let length = head.one("content-length")?;
     match (head.one("transfer-encoding")?, length) {
         (Some(_), Some(_)) => bad("expected Content-Length or Transfer-Encoding, got both"),
         (Some(_), None) if head.old => bad("expected no Transfer-Encoding in HTTP/1.0"),
         (Some(coding), None) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
-        (Some(coding), None) => {
-            let coding = raft_lab::text::shorten(coding);
-            refused(501, format!("Transfer-Encoding: expected chunked, got {coding}"))
-        }
+        (Some(coding), None) => refused(501, format!("Transfer-Encoding: expected chunked, got {}", shorten(coding))),
         (None, Some(length)) => {
-            if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
-                return bad("Content-Length: expected decimal digits");
-            }
+            let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
             match length.parse() {
+                _ if !digits => bad("Content-Length: expected decimal digits"),
                 Ok(length) if length <= MAX_BODY => Ok(Framing::Length(length)),
                 _ => refused(413, format!("expected a body of at most {MAX_BODY} bytes")),
             }
@@ -335,29 +294,9 @@ fn resolve_target(head: &mut Head) -> Result<(), Refusal> {
     if local.contains('#') {
         return bad("expected a target without #");
     }
-    let (path, query) = match local.split_once('?') {
-        Some((path, query)) => (path.to_string(), Some(query.to_string())),
-        None => (local, None),
-    };
-    (head.path, head.query) = (path, query);
+    let (path, query) = local.split_once('?').map_or((&*local, None), |(path, query)| (path, Some(query)));
+    (head.path, head.query) = (path.to_string(), query.map(str::to_string));
     Ok(())
-}
-
-/// Text as it was before percent-encoding (RFC 3986 §2.1). None: a `%` without two hexadecimal digits, or no UTF-8.
-pub fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        rest = behind;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digit = |at: usize| behind.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        bytes.push((digit(0)? * 16 + digit(1)?) as u8);
-        rest = &behind[2..];
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// Where requests come from: a socket, or bytes in a test.
@@ -388,6 +327,12 @@ impl From<Refusal> for End {
     }
 }
 
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> End {
+        End::Silent
+    }
+}
+
 /// What has come and is not consumed yet: at most a head or a chunk's line and one read more.
 struct Input<S> {
     source: S,
@@ -412,7 +357,7 @@ impl<S: Source> Input<S> {
             Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                 Err(End::Silent)
             }
-            _ => refused(408, late).map_err(End::Refused),
+            _ => refused(408, late),
         }
     }
 
@@ -438,12 +383,10 @@ impl<S: Source> Input<S> {
             }
             seen = whole.len();
             if seen > MAX_REQUEST_LINE && !whole[..=MAX_REQUEST_LINE].contains(&b'\r') {
-                let why = format!("expected a request line of at most {MAX_REQUEST_LINE} bytes, got more");
-                return refused(414, why).map_err(End::Refused);
+                return refused(414, format!("expected a request line of at most {MAX_REQUEST_LINE} bytes, got more"));
             }
             if seen == MAX_HEAD {
-                let why = format!("expected at most {MAX_HEAD} bytes of header fields, got more");
-                return refused(431, why).map_err(End::Refused);
+                return refused(431, format!("expected at most {MAX_HEAD} bytes of header fields, got more"));
             }
             self.more(deadline, "the head of the request did not come in time")?;
         }
@@ -475,11 +418,11 @@ impl<S: Source> Input<S> {
                 break;
             }
             if size > MAX_BODY - body.len() {
-                return refused(413, format!("expected a body of at most {MAX_BODY} bytes")).map_err(End::Refused);
+                return refused(413, format!("expected a body of at most {MAX_BODY} bytes"));
             }
             body.append(&mut self.take(size, deadline)?);
             if self.take(2, deadline)? != b"\r\n" {
-                return bad("a chunk is not as long as it says").map_err(End::Refused);
+                return bad("a chunk is not as long as it says");
             }
         }
         loop {
@@ -494,22 +437,19 @@ impl<S: Source> Input<S> {
     /// A line of a chunked body, without its end.
     fn line(&mut self, deadline: Instant, lines: &mut usize) -> Result<Vec<u8>, End> {
         loop {
-            if let Some(end) = self.bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n'))
-                && (self.bytes.len() > end + 1 || self.bytes[end] == b'\n')
-            {
-                if !self.bytes[end..].starts_with(b"\r\n") {
-                    return bad(BARE).map_err(End::Refused);
-                }
+            let end = self.bytes.iter().take(MAX_CHUNK_LINE + 1).position(|byte| matches!(byte, b'\r' | b'\n'));
+            let end = end.unwrap_or(self.bytes.len());
+            if end > MAX_CHUNK_LINE || *lines > MAX_CHUNK_LINES {
+                return bad("the lines between the chunks are too long or too many");
+            }
+            if self.bytes[end..].starts_with(b"\r\n") {
                 *lines += end + 2;
-                if end > MAX_CHUNK_LINE || *lines > MAX_CHUNK_LINES {
-                    return bad("the lines between the chunks are too long or too many").map_err(End::Refused);
-                }
                 let line = self.bytes[..end].to_vec();
                 self.bytes.drain(..end + 2);
                 return Ok(line);
             }
-            if self.bytes.len() > MAX_CHUNK_LINE {
-                return bad("the lines between the chunks are too long or too many").map_err(End::Refused);
+            if !matches!(self.bytes[end..], [] | [b'\r']) {
+                return bad(BARE);
             }
             self.more(deadline, "the body of the request did not come in time")?;
         }
@@ -595,48 +535,35 @@ fn talk(stream: &TcpStream, service: &impl Service) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut input = Input::new(stream);
     loop {
-        let head = match input.head() {
-            Ok(head) => head,
-            Err(end) => return hang_up(stream, service, end),
-        };
-        if let Err(response) = service.admit(&head) {
-            let close = head.closes() || head.has_body();
-            write_within(stream, &response.encode(head.method == "HEAD", close), RESPONSE_TIMEOUT)?;
-            if close {
+        match exchange(&mut input, service) {
+            Ok(true) => {}
+            Ok(false) => return linger(stream),
+            Err(End::Silent) => return Ok(()),
+            Err(End::Refused(refusal)) => {
+                write_within(stream, &service.refuse(&refusal).encode(false, true), RESPONSE_TIMEOUT)?;
                 return linger(stream);
             }
-            continue;
-        }
-        match head.one("expect") {
-            Ok(None) => {}
-            // It waits for this word before it sends the body (RFC 9110 §10.1.1).
-            Ok(Some(value)) if value.eq_ignore_ascii_case("100-continue") => {
-                if !head.old && head.has_body() && input.bytes.is_empty() {
-                    write_within(stream, b"HTTP/1.1 100 Continue\r\n\r\n", RESPONSE_TIMEOUT)?;
-                }
-            }
-            _ => {
-                let refusal = Refusal { status: 417, why: "Expect: expected 100-continue".to_string() };
-                return hang_up(stream, service, End::Refused(refusal));
-            }
-        }
-        let body = match input.body(head.framing) {
-            Ok(body) => body,
-            Err(end) => return hang_up(stream, service, end),
-        };
-        let response = service.answer(&head, &body);
-        write_within(stream, &response.encode(head.method == "HEAD", head.closes()), RESPONSE_TIMEOUT)?;
-        if head.closes() {
-            return linger(stream);
         }
     }
 }
 
-/// Says why, if anybody listens, and ends the connection.
-fn hang_up(stream: &TcpStream, service: &impl Service, end: End) -> io::Result<()> {
-    let End::Refused(refusal) = end else { return Ok(()) };
-    write_within(stream, &service.refuse(&refusal).encode(false, true), RESPONSE_TIMEOUT)?;
-    linger(stream)
+/// One request and its response. False: the connection ends now.
+fn exchange(input: &mut Input<&TcpStream>, service: &impl Service) -> Result<bool, End> {
+    let head = input.head()?;
+    let early = service.admit(&head).err();
+    let close = head.closes() || (early.is_some() && head.has_body());
+    let response = match early {
+        Some(response) => response,
+        None => {
+            // It waits for this word before it sends the body (RFC 9110 §10.1.1).
+            if head.waits && head.has_body() && input.bytes.is_empty() {
+                write_within(input.source, b"HTTP/1.1 100 Continue\r\n\r\n", RESPONSE_TIMEOUT)?;
+            }
+            service.answer(&head, &input.body(head.framing)?)
+        }
+    };
+    write_within(input.source, &response.encode(head.method == "HEAD", close), RESPONSE_TIMEOUT)?;
+    Ok(!close)
 }
 
 /// Ends the connection without taking the response away from a client that is still sending.
