@@ -31,7 +31,8 @@ impl Json {
         Json::Number(format!("{:.digits$}", seconds.as_secs_f64()))
     }
 
-    pub fn object<const N: usize>(members: [(&str, Json); N]) -> Json {
+    /// An object of these names and values, in this order.
+    pub fn members<N: fmt::Display>(members: impl IntoIterator<Item = (N, Json)>) -> Json {
         Json::Object(members.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
     }
 

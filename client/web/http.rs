@@ -48,6 +48,9 @@ const STACK: usize = 512 * 1024;
 /// The methods of RFC 9110 and 5789 that a resource may refuse (405). Any other word is 501.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
 
+/// How a system may call a read that took too long.
+const TIMED_OUT: [io::ErrorKind; 2] = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
+const LATE: &str = "the body of the request did not come in time";
 const BARE: &str = "a line must end with CR LF: found one without the other";
 
 /// The first part of a request: all but the body.
@@ -327,12 +330,6 @@ impl From<Refusal> for End {
     }
 }
 
-impl From<io::Error> for End {
-    fn from(_: io::Error) -> End {
-        End::Silent
-    }
-}
-
 /// What has come and is not consumed yet: at most a head or a chunk's line and one read more.
 struct Input<S> {
     source: S,
@@ -354,9 +351,7 @@ impl<S: Source> Input<S> {
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                Err(End::Silent)
-            }
+            Err(error) if !TIMED_OUT.contains(&error.kind()) => Err(End::Silent),
             _ => refused(408, late),
         }
     }
@@ -402,7 +397,7 @@ impl<S: Source> Input<S> {
 
     fn take(&mut self, length: usize, deadline: Instant) -> Result<Vec<u8>, End> {
         while self.bytes.len() < length {
-            self.more(deadline, "the body of the request did not come in time")?;
+            self.more(deadline, LATE)?;
         }
         Ok(self.bytes.drain(..length).collect())
     }
@@ -451,7 +446,7 @@ impl<S: Source> Input<S> {
             if !matches!(self.bytes[end..], [] | [b'\r']) {
                 return bad(BARE);
             }
-            self.more(deadline, "the body of the request did not come in time")?;
+            self.more(deadline, LATE)?;
         }
     }
 }
@@ -475,8 +470,7 @@ fn head_end(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
         let bare_lf = bytes[at] == b'\n' && !bytes[..at].ends_with(b"\r");
         if bare_cr || bare_lf {
             return bad(BARE);
-        }
-        if bytes[at] == b'\n' && bytes[..at].ends_with(b"\r\n\r") {
+        } else if bytes[..=at].ends_with(b"\r\n\r\n") {
             return Ok(Some(at + 1));
         }
     }
@@ -495,12 +489,9 @@ pub fn serve(listener: &TcpListener, service: &Arc<impl Service>, open: &Arc<Ato
             continue;
         };
         let service = service.clone();
-        // Without a thread the connection is dropped, and its place with it.
-        let _ = thread::Builder::new().name("http".to_string()).stack_size(STACK).spawn(move || {
-            let _place = place;
-            // Whatever ends a connection, there is nobody to tell.
-            let _ = talk(&stream, &*service);
-        });
+        let thread = thread::Builder::new().name("http".to_string()).stack_size(STACK);
+        // Without a thread the connection is dropped, and its place with it. Whatever ends it, there is nobody to tell.
+        let _ = thread.spawn(move || talk(&stream, &*service, place));
     }
 }
 
@@ -531,7 +522,7 @@ fn turn_away(mut stream: &TcpStream, service: &impl Service) -> io::Result<()> {
 }
 
 /// Answers the requests of one connection until it ends.
-fn talk(stream: &TcpStream, service: &impl Service) -> io::Result<()> {
+fn talk(stream: &TcpStream, service: &impl Service, _place: Place) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut input = Input::new(stream);
     loop {
@@ -550,6 +541,7 @@ fn talk(stream: &TcpStream, service: &impl Service) -> io::Result<()> {
 /// One request and its response. False: the connection ends now.
 fn exchange(input: &mut Input<&TcpStream>, service: &impl Service) -> Result<bool, End> {
     let head = input.head()?;
+    let gone = |_| End::Silent;
     let early = service.admit(&head).err();
     let close = head.closes() || (early.is_some() && head.has_body());
     let response = match early {
@@ -557,12 +549,12 @@ fn exchange(input: &mut Input<&TcpStream>, service: &impl Service) -> Result<boo
         None => {
             // It waits for this word before it sends the body (RFC 9110 §10.1.1).
             if head.waits && head.has_body() && input.bytes.is_empty() {
-                write_within(input.source, b"HTTP/1.1 100 Continue\r\n\r\n", RESPONSE_TIMEOUT)?;
+                write_within(input.source, b"HTTP/1.1 100 Continue\r\n\r\n", RESPONSE_TIMEOUT).map_err(gone)?;
             }
             service.answer(&head, &input.body(head.framing)?)
         }
     };
-    write_within(input.source, &response.encode(head.method == "HEAD", close), RESPONSE_TIMEOUT)?;
+    write_within(input.source, &response.encode(head.method == "HEAD", close), RESPONSE_TIMEOUT).map_err(gone)?;
     Ok(!close)
 }
 
