@@ -103,7 +103,8 @@ pub fn run(settings: Settings) -> Result<(), String> {
         #[cfg(test)]
         mutant: None,
     };
-    let (raft, ready) = Raft::new(config, opened.persistent, None, clock.now());
+    let (raft, ready) =
+        Raft::new(config, opened.persistent, opened.snapshot.as_ref().map(|file| file.meta()), clock.now());
 
     let inbox: Inbox = Arc::new(Queue::new(INBOX_ITEMS, INBOX_BYTES));
     let own = Hello { node: id, size, disk: opened.disk };
