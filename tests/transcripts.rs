@@ -23,6 +23,11 @@
 //! | `say 1->2 request-vote term=1 last=0@0` | this message arrives, though nobody sent it |
 //! | `append 1 "x"` · `append 1 A 5 "x"` | a client asks node_1; as number 5 of session A |
 //! | `append-many 1 100 "x"` | 100 at once: "x1" … "x100"; `append-many 1 A 100 "x"`: as numbers 1 … 100 of session A |
+//! | `put 1 "a" "cat" "dog"`, `append-to 1 A 5 "a" "x"` | the same for the list of key "a" |
+//! | `read 1`, `read 1 "a"`, `read-many 1 3` | a client reads the strings, the list of "a"; three clients at once |
+//! | `readmit 1 3` | a client asks node_1 to count node_3 with its new disk |
+//! | `snapshot 1 [now]` | node_1 puts a snapshot in the place of what it has committed; `now`: even while it sends one |
+//! | `chunk-size 200` | nodes send snapshots in pieces of 200 bytes at the most |
 //! | `crowd 1 1024` | 1024 clients, each with a session of its own, append a string each |
 //! | `session A 1` | node_1 makes a session |
 //! | `hold-disk 2` / `sync 2` / `free-disk 2` | each write waits for its sync / it is synced / no more waiting |
@@ -32,6 +37,7 @@
 //! | `partition 1 \| 2 3`, `only 1-2 2-3`, `cut 1->2`, `heal [1->2]` | ways that messages cannot go |
 //! | `lose 1->2`, `connect 1->2` | node_1's connection to node_2 breaks, is made |
 //! | `status`, `log 2`, `disk 2`, `list 2` | roles; entries; term and vote on disk; the strings of the state machine |
+//! | `keys 2`, `snapshot-text 2` | the other keys with their lists; the text of the snapshot |
 //! | `count 1->2` | how many messages are under way |
 //! | `quietly COMMAND`, `repeat 9 COMMAND; COMMAND` | shows nothing; does it nine times |
 

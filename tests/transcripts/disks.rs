@@ -1,21 +1,109 @@
 //! What nodes have on disk, how they start from it, and what crashes leave of it.
 
 use raft_lab::raft::Raft;
-use raft_lab::raft::ready::Input;
-use raft_lab::raft::types::{DiskId, NodeId, Persistent};
+use raft_lab::raft::message::{Body, Message};
+use raft_lab::raft::ready::{Input, SendChunk, StoreChunk};
+use raft_lab::raft::types::{DiskId, EntryId, NodeId, Persistent, Record, SnapshotMeta};
+use raft_lab::snapshot;
 use raft_lab::store::Store;
 
-use super::World;
+use super::{Node, World};
+
+/// A snapshot, or as much of it as there is.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    meta: SnapshotMeta,
+    text: String,
+}
+
+/// A snapshot that is whole and proven right.
+#[derive(Debug)]
+pub struct Installable {
+    snapshot: Snapshot,
+    store: Store,
+}
+
+impl Snapshot {
+    fn new(store: &Store, last: EntryId, sum: u32) -> Snapshot {
+        let mut text = Vec::new();
+        let meta = snapshot::write(store, last, sum, &mut text).unwrap_or_else(|error| panic!("{error}"));
+        let text = String::from_utf8(text).unwrap_or_else(|error| panic!("{error}"));
+        let snapshot = Snapshot { meta, text };
+        assert_eq!(&snapshot.read().unwrap_or_else(|wrong| panic!("{wrong}")), store, "written and read is the same");
+        snapshot
+    }
+
+    pub fn meta(&self) -> SnapshotMeta {
+        self.meta
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Its content, if all is as it should be.
+    fn read(&self) -> Result<Store, String> {
+        let (meta, store) = snapshot::read(&mut self.text.as_bytes()).map_err(|wrong| wrong.to_string())?;
+        if meta == self.meta { Ok(store) } else { Err(format!("it is {meta:?}, announced was {:?}", self.meta)) }
+    }
+}
+
+impl Node {
+    /// A batch is on disk.
+    pub fn write(&mut self, records: Vec<Record>) {
+        let id = self.config.id;
+        for record in records {
+            self.synced.apply(record).unwrap_or_else(|wrong| panic!("{id} wrote a record that cannot follow: {wrong}"));
+        }
+    }
+
+    /// The snapshot that has come takes the place of all that was, on disk and in the state machine.
+    pub fn install(&mut self, meta: SnapshotMeta) {
+        let id = self.config.id;
+        let Installable { snapshot, store } =
+            self.installable.take().unwrap_or_else(|| panic!("{id} installs what has not come"));
+        assert_eq!(snapshot.meta, meta, "{id} installs another snapshot than has come");
+        self.synced.compact(meta.last, meta.sum);
+        (self.snapshot, self.store) = (Some(snapshot), store);
+    }
+
+    /// Keeps a piece of a snapshot, as a node's snapshot thread does, and tells what is there.
+    pub fn store_chunk(&mut self, StoreChunk { meta, offset, data }: StoreChunk) {
+        if offset == 0 {
+            self.received = Some(Snapshot { meta, text: String::new() });
+        }
+        let id = self.config.id;
+        let received = self.received.as_mut().filter(|there| there.meta == meta && there.text.len() as u64 == offset);
+        let received = received.unwrap_or_else(|| panic!("{id} stores a piece at {offset} that does not follow"));
+        received.text.push_str(&data);
+        let through = received.text.len() as u64;
+        if through < meta.bytes {
+            return self.inbox.push(Input::ChunkStored { meta, through });
+        }
+        let Some(snapshot) = self.received.take() else { return };
+        self.inbox.push(match snapshot.read() {
+            Ok(store) => {
+                let readmitted = store.readmitted().iter().map(|(node, disk)| (*node, *disk)).collect();
+                self.installable = Some(Installable { snapshot, store });
+                Input::SnapshotStored { meta, readmitted }
+            }
+            Err(why) => Input::SnapshotBroken { meta, why },
+        });
+    }
+}
 
 impl World {
     pub fn start(&mut self, id: NodeId) {
         let now = self.now;
         let node = self.node(id);
         assert!(node.raft.is_none(), "{id} runs already");
-        let (raft, ready) = Raft::new(node.config.clone(), node.synced.clone(), None, now);
+        let snapshot = node.snapshot.as_ref();
+        node.store =
+            snapshot.map_or_else(Store::new, |snapshot| snapshot.read().unwrap_or_else(|wrong| panic!("{wrong}")));
+        let meta = snapshot.map(Snapshot::meta);
+        let (raft, ready) = Raft::new(node.config.clone(), node.synced.clone(), meta, now);
         node.raft = Some(raft);
         node.config.new_disk = false;
-        node.store = Store::new();
         self.handle(id, ready);
     }
 
@@ -33,13 +121,26 @@ impl World {
         }
     }
 
-    /// A crash; of a batch that is written and not synced the first `kept` records survive.
+    /// A crash; of a batch that is written and not synced the first `kept` records survive. A batch that
+    /// begins a new file survives whole or not at all.
     pub fn crash(&mut self, id: NodeId, kept: usize) {
         let node = self.node(id);
         assert!(node.raft.take().is_some(), "{id} is down already");
-        for record in node.held.take().into_iter().flat_map(|ready| ready.records).take(kept) {
-            node.synced.apply(record).unwrap_or_else(|wrong| panic!("{id}: {wrong}"));
+        if let Some(mut held) = node.held.take() {
+            let whole = kept >= held.records.len();
+            match held.installed {
+                Some(meta) if whole => {
+                    node.write(held.records);
+                    node.install(meta);
+                }
+                Some(_) => {}
+                None => {
+                    held.records.truncate(kept);
+                    node.write(held.records);
+                }
+            }
         }
+        (node.received, node.installable) = (None, None);
         node.disk_held = false;
         node.inbox.clear();
         node.next_heartbeat = None;
@@ -71,10 +172,54 @@ impl World {
         let node = self.node(id);
         assert!(node.raft.is_none(), "crash {id} first");
         node.synced = Persistent::default();
+        node.snapshot = None;
         node.config.disk = disk;
         node.config.new_disk = true;
         self.judge.forget(id);
     }
+
+    // ---- snapshots -----------------------------------------------------------------------------
+
+    /// A snapshot takes the place of all that the node has committed: a new file of the log begins, and then the
+    /// files before it go. A node that sends a snapshot waits with the next one, unless it `must`.
+    pub fn compact(&mut self, id: NodeId, must: bool) {
+        let node = self.node(id);
+        assert!(node.held.is_none(), "{id} waits for its disk");
+        let Some(raft) = &node.raft else { panic!("{id} is down") };
+        if raft.is_sending_snapshot() && !must {
+            return self.say(format!("({id} sends a snapshot; it makes another one later)"));
+        }
+        let index = raft.commit_index();
+        let last = raft.log().id(index).unwrap_or_default();
+        let (opening, sum) = (raft.opening(index), raft.log().sum(index));
+        node.write(opening);
+        let snapshot = Snapshot::new(&node.store, last, sum);
+        node.synced.compact(last, sum);
+        let meta = snapshot.meta;
+        node.snapshot = Some(snapshot);
+        self.input(id, vec![Input::SnapshotMade { meta }]);
+    }
+
+    pub fn chunk_size(&mut self, bytes: usize) {
+        self.chunk_bytes = bytes;
+    }
+
+    /// What the sender thread does: completes the piece from the file.
+    pub fn send_chunk(&mut self, id: NodeId, chunk: SendChunk) {
+        let SendChunk { to, term, meta, offset, bytes } = chunk;
+        let bytes = if self.chunk_bytes > 0 { self.chunk_bytes.min(bytes) } else { bytes };
+        let snapshot = self.node(id).snapshot.as_ref().filter(|snapshot| snapshot.meta == meta);
+        let Some(Snapshot { text, .. }) = snapshot else { panic!("{id} sends {meta:?}, which it has not") };
+        let start = offset as usize;
+        let mut end = text.len().min(start + bytes);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let body = Body::InstallSnapshot { meta, offset, data: text[start..end].into() };
+        self.post(id, to, &Message { term, body });
+    }
+
+    // ---- damage --------------------------------------------------------------------------------
 
     /// The last entries on the disk of a node that is down are gone, though they were synced: damage at the
     /// end of the log looks like a torn write. The judge, who trusts disks, starts anew with this node.

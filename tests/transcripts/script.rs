@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use raft_lab::raft::ready::Input;
-use raft_lab::raft::types::{ClientId, Command, NodeId, Role, Session};
+use raft_lab::raft::types::{ClientId, Command, KeyWrite, LOG_KEY, NodeId, Role, Session, WriteKind};
 
 use super::world::{Link, World};
 
@@ -112,6 +113,17 @@ impl Script {
             "run" => self.run_for(&words),
             "session" => self.session(&words),
             "append" => self.append(rest),
+            "put" => self.write(WriteKind::Put, rest),
+            "append-to" => self.write(WriteKind::Append, rest),
+            "read" => self.read(rest, 1),
+            "read-many" => {
+                let (node, count) = rest.split_once(' ').unwrap_or((rest, ""));
+                self.read(node, self.number(count));
+            }
+            "readmit" => match words.as_slice() {
+                [leader, node] => self.world.readmit(self.node(leader), self.node(node)),
+                _ => self.wrong("expected the node that is asked and the one that is readmitted: 1 3"),
+            },
             "repeat" => {
                 let (times, commands) = rest.split_once(' ').unwrap_or((rest, ""));
                 for _ in 0..self.number(times) {
@@ -127,6 +139,8 @@ impl Script {
             "status" => self.world.ids().into_iter().for_each(|id| self.world.show_status(id)),
             "log" => self.nodes(&words).into_iter().for_each(|id| self.world.show_log(id)),
             "disk" => self.nodes(&words).into_iter().for_each(|id| self.world.show_disk(id)),
+            "keys" => self.nodes(&words).into_iter().for_each(|id| self.world.show_keys(id)),
+            "snapshot-text" => self.world.show_snapshot(self.one_node(&words)),
             "list" => self.nodes(&words).into_iter().for_each(|id| self.world.show_list(id)),
             "hold-disk" => self.world.hold_disk(self.one_node(&words)),
             "sync" => self.world.sync(self.one_node(&words), false),
@@ -137,6 +151,11 @@ impl Script {
                 [node, "keeping", kept] => self.world.crash(self.node(node), self.number(kept) as usize),
                 _ => self.wrong("expected a node, or: 1 keeping 2"),
             },
+            "snapshot" => match words.as_slice() {
+                [nodes @ .., "now"] => self.nodes(nodes).into_iter().for_each(|id| self.world.compact(id, true)),
+                nodes => self.nodes(nodes).into_iter().for_each(|id| self.world.compact(id, false)),
+            },
+            "chunk-size" => self.world.chunk_size(self.number(rest) as usize),
             "restart" => self.nodes(&words).into_iter().for_each(|id| self.world.restart(id)),
             "wipe" => self.world.wipe(self.one_node(&words)),
             "rot" => self.world.rot(self.one_node(&words[..1]), self.number(words[1]) as usize),
@@ -225,15 +244,48 @@ impl Script {
 
     fn append(&mut self, rest: &str) {
         let (before, text) = self.quoted(rest);
-        let (id, session, name) = match before.split_whitespace().collect::<Vec<_>>().as_slice() {
-            [node] => (self.node(node), None, format!("{text:?}")),
+        let (id, session, name) = self.asked(before);
+        let command = Command::Append { session, text: text.into() };
+        self.world.propose(id, vec![(format!("{name}{text:?}"), command)]);
+    }
+
+    /// The node, the session with its number, and how the request's name begins: `1` or `1 A 5`
+    fn asked(&self, before: &str) -> (NodeId, Option<Session>, String) {
+        match before.split_whitespace().collect::<Vec<_>>().as_slice() {
+            [node] => (self.node(node), None, String::new()),
             [node, client, seq] => {
                 let session = Session { client: self.known(client), seq: self.number(seq) };
-                (self.node(node), Some(session), format!("{client} {seq} {text:?}"))
+                (self.node(node), Some(session), format!("{client} {seq} "))
             }
             _ => self.wrong("expected: 1 \"x\" or 1 A 5 \"x\""),
+        }
+    }
+
+    /// `1 "a" "cat" "dog"`, or as number 5 of session A: `1 A 5 "a" "cat" "dog"`
+    fn write(&mut self, kind: WriteKind, rest: &str) {
+        let (before, strings) = rest.split_once('"').unwrap_or_else(|| self.wrong("key and strings must be quoted"));
+        let mut strings = strings.split('"').step_by(2).map(Arc::from);
+        let key: Arc<str> = strings.next().unwrap_or_else(|| self.wrong("expected a key"));
+        let (id, session, name) = self.asked(before);
+        let write = KeyWrite { kind, key, values: strings.collect() };
+        let command = Command::Write { session, write: write.into() };
+        self.world.propose(id, vec![(format!("{name}{}", command.words()), command)]);
+    }
+
+    /// `1`: the lab's log; `1 "a"`: the list of a key. `count` clients ask at once.
+    fn read(&mut self, rest: &str, count: u64) {
+        let (node, key, name) = match rest.contains('"') {
+            true => {
+                let (node, key) = self.quoted(rest);
+                (node.trim(), key, format!("read {key:?}"))
+            }
+            false => (rest, LOG_KEY, "read".to_string()),
         };
-        self.world.append(id, vec![(name, Command::Append { session, text: text.into() })]);
+        let reads = (1..=count).map(|number| {
+            let name = if count > 1 { format!("{name} {number}") } else { name.clone() };
+            (name, key.to_string())
+        });
+        self.world.read(self.node(node), reads.collect());
     }
 
     /// `append-many 1 100 "x"`, or with session A and its numbers 1 to 100: `append-many 1 A 100 "x"`
@@ -250,7 +302,7 @@ impl Script {
             let name = client.map_or(format!("{text:?}"), |(client, _)| format!("{client} {seq} {text:?}"));
             (name, Command::Append { session, text: text.into() })
         });
-        self.world.append(node, requests.collect());
+        self.world.propose(node, requests.collect());
     }
 
     /// Many clients, each with a session of its own, append a string each.
@@ -263,7 +315,7 @@ impl Script {
             (format!("crowd {number}"), Command::Append { session, text: format!("crowd {number}").into() })
         });
         let requests = requests.collect();
-        self.world.append(id, requests);
+        self.world.propose(id, requests);
     }
 
     // ---- words ---------------------------------------------------------------------------------

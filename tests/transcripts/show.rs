@@ -1,6 +1,8 @@
 //! What a transcript shows of a cluster, in words.
 
-use raft_lab::raft::types::{Command, Entry, EntryId, NodeId, Record, Role};
+use raft_lab::raft::message::{Body, Message};
+use raft_lab::raft::types::{Entry, EntryId, NodeId, Record, Role};
+use raft_lab::wire::peer;
 
 use super::{Link, Parcel, World};
 
@@ -18,16 +20,18 @@ impl World {
 
     pub fn show_log(&mut self, id: NodeId) {
         let node = self.node(id);
-        let (entries, what) = match &node.raft {
+        let (base, entries, what) = match &node.raft {
             Some(raft) => {
                 let log = raft.log();
                 let durable = log.durable();
                 let what = format!("committed through {}, on disk through {durable}", raft.commit_index());
-                (log.range(log.base().index + 1, log.last().index).cloned().collect(), what)
+                (log.base(), log.range(log.base().index + 1, log.last().index).cloned().collect(), what)
             }
-            None => (node.synced.entries.clone(), "down".to_string()),
+            None => (node.synced.base, node.synced.entries.clone(), "down".to_string()),
         };
-        let words = if entries.is_empty() { "empty".to_string() } else { entries_text(&entries) };
+        let snapshot = (base != EntryId::ZERO).then(|| format!("snapshot through {base}"));
+        let words: Vec<String> = snapshot.into_iter().chain(entries_text(&entries)).collect();
+        let words = if words.is_empty() { "empty".to_string() } else { words.join(", ") };
         self.say(format!("{id}: {words} ({what})"));
     }
 
@@ -35,9 +39,22 @@ impl World {
     pub fn show_disk(&mut self, id: NodeId) {
         let synced = &self.node(id).synced;
         let voted_for = synced.voted_for.map_or("nobody".to_string(), |node| node.to_string());
-        let last = synced.entries.last().map_or(EntryId::ZERO, |entry| entry.id);
-        let line = format!("{id} has on disk: t{}, vote for {voted_for}, log through {last}", synced.current_term);
+        let snapshot = match synced.base {
+            EntryId::ZERO => String::new(),
+            base => format!(", snapshot through {base}"),
+        };
+        let (term, last) = (synced.current_term, synced.last());
+        let line = format!("{id} has on disk: t{term}, vote for {voted_for}{snapshot}, log through {last}");
         self.say(line);
+    }
+
+    /// The text of the node's snapshot.
+    pub fn show_snapshot(&mut self, id: NodeId) {
+        let snapshot = self.node(id).snapshot.clone();
+        match snapshot {
+            None => self.say(format!("{id} has no snapshot")),
+            Some(snapshot) => snapshot.text().lines().for_each(|line| self.say(format!("    {line}"))),
+        }
     }
 
     pub fn show_count(&mut self, links: &[Link]) {
@@ -46,22 +63,15 @@ impl World {
         let line = format!("{} under way, {} KiB", parcels.len(), bytes / 1024);
         self.say(line);
     }
-
-    /// The strings of the state machine.
-    pub fn show_list(&mut self, id: NodeId) {
-        let page = self.node(id).store.strings_from(1, 100_000, usize::MAX);
-        let strings: Vec<String> = match page.strings.as_slice() {
-            [] => vec!["nothing".to_string()],
-            all if all.len() <= 12 => all.iter().map(|(id, text)| format!("{id} {text:?}")).collect(),
-            all => vec![format!("{} strings", all.len())],
-        };
-        self.say(format!("{id} lists: {}", strings.join(", ")));
-    }
 }
 
-/// A message as it is shown: without its round if no read has asked for one yet; a long one as it begins,
-/// and its length.
+/// A message as it is shown: without its round if no read has asked for one yet; of a piece of a snapshot only
+/// how long it is; a long one as it begins, and its length.
 pub fn shortened(line: &str) -> String {
+    if let Ok(Message { body: Body::InstallSnapshot { data, .. }, .. }) = peer::decode(line) {
+        let start = line.split(" data ").next().unwrap_or(line);
+        return format!("{start} data ({} bytes)", data.len());
+    }
     let (start, rest) = line.split_at(line.find('"').unwrap_or(line.len()));
     let shown = start.split(' ').filter(|word| *word != "round=0").collect::<Vec<_>>().join(" ");
     let line = &format!("{shown}{rest}");
@@ -76,7 +86,7 @@ pub fn record_text(record: &Record) -> String {
     match record {
         Record::Vote { term, voted_for: Some(node) } => format!("t{term} with the vote for {node}"),
         Record::Vote { term, voted_for: None } => format!("t{term} without a vote"),
-        Record::Entry(entry) => entries_text(std::slice::from_ref(entry)),
+        Record::Entry(entry) => entry_text(entry),
         Record::Truncate { from } => format!("cut from {from}"),
         Record::Peer { node, disk } if disk.since == EntryId::ZERO => format!("{node} has disk {}", disk.id),
         Record::Peer { node, disk } => format!("{node} has disk {} since {}", disk.id, disk.since),
@@ -85,16 +95,14 @@ pub fn record_text(record: &Record) -> String {
 }
 
 /// All entries, or for long logs where each term begins and ends.
-fn entries_text(entries: &[Entry]) -> String {
-    let one = |entry: &Entry| match &entry.command {
-        Command::Noop => format!("{} no-op", entry.id),
-        Command::Append { text, .. } => format!("{} {text:?}", entry.id),
-        command => format!("{} {}", entry.id, command.words()),
-    };
+fn entries_text(entries: &[Entry]) -> Vec<String> {
     if entries.len() <= 12 {
-        return entries.iter().map(one).collect::<Vec<_>>().join(", ");
+        return entries.iter().map(entry_text).collect();
     }
     let terms = entries.chunk_by(|a, b| a.id.term == b.id.term);
-    let span = |chunk: &[Entry]| format!("{}..{}", chunk[0].id, chunk[chunk.len() - 1].id);
-    terms.map(span).collect::<Vec<_>>().join(", ")
+    terms.map(|chunk| format!("{}..{}", chunk[0].id, chunk[chunk.len() - 1].id)).collect()
+}
+
+fn entry_text(entry: &Entry) -> String {
+    format!("{} {}", entry.id, entry.command.words())
 }

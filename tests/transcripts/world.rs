@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use raft_lab::raft::event::Event;
-use raft_lab::raft::ready::{Committed, HeartbeatTimer, Input, Ready, Refusal};
+use raft_lab::raft::ready::{HeartbeatTimer, Input, Ready};
 use raft_lab::raft::safety::Safety;
-use raft_lab::raft::types::{ClientId, Command, DiskId, NodeId, Persistent, Token};
+use raft_lab::raft::types::{DiskId, NodeId, Persistent, Token};
 use raft_lab::raft::{Config, Raft};
-use raft_lab::store::{Applied, Store};
+use raft_lab::store::Store;
 
+#[path = "clients.rs"]
+mod clients;
 #[path = "disks.rs"]
 mod disks;
 #[path = "show.rs"]
@@ -18,6 +20,8 @@ mod show;
 #[path = "ways.rs"]
 mod ways;
 
+use clients::Request;
+use disks::{Installable, Snapshot};
 use show::{record_text, shortened};
 use ways::MAX_DELIVERIES;
 
@@ -42,6 +46,12 @@ struct Node {
     store: Store,
     /// What is on disk and synced.
     synced: Persistent,
+    /// What is on disk in the place of the log's beginning.
+    snapshot: Option<Snapshot>,
+    /// The pieces so far of a snapshot that a leader sends.
+    received: Option<Snapshot>,
+    /// One that has come whole, and its content.
+    installable: Option<Installable>,
     /// Every batch waits for `sync`.
     disk_held: bool,
     /// A batch that is written and not synced, and all that waits for it.
@@ -66,9 +76,11 @@ pub struct World {
     /// Slow ways: `deliver` leaves alone what is under way there.
     slow: BTreeSet<Link>,
     /// What each waiting request is called.
-    requests: BTreeMap<Token, String>,
+    requests: BTreeMap<Token, Request>,
     next_number: u64,
     wiped: u64,
+    /// Bytes of one piece of a snapshot, at the most; 0 is as many as the algorithm allows.
+    chunk_bytes: usize,
     /// The output of the present command.
     out: Vec<String>,
     /// Lines are the effect of a message: they stand under it.
@@ -96,6 +108,9 @@ impl World {
                 raft: None,
                 store: Store::new(),
                 synced: Persistent::default(),
+                snapshot: None,
+                received: None,
+                installable: None,
                 disk_held: false,
                 held: None,
                 inbox: Vec::new(),
@@ -201,8 +216,9 @@ impl World {
     fn finish(&mut self, id: NodeId, ready: Ready) {
         let now = self.now;
         let node = self.node(id);
-        for record in ready.records {
-            node.synced.apply(record).unwrap_or_else(|wrong| panic!("{id} wrote a record that cannot follow: {wrong}"));
+        node.write(ready.records);
+        if let Some(meta) = ready.installed {
+            node.install(meta);
         }
         if let Some(timer) = ready.election_timer {
             // Spread evenly, and the same in every run.
@@ -218,47 +234,21 @@ impl World {
         for event in &ready.events {
             self.tell(event);
         }
-        for (token, refusal) in ready.refusals {
-            let words = match refusal {
-                Refusal::Redirect { leader } => format!("redirect {leader}"),
-                Refusal::NoLeader => "no leader".to_string(),
-                Refusal::Busy => "busy".to_string(),
-                Refusal::NotRefused { node } => format!("{node} is counted: there is nothing to do"),
-                Refusal::Unknown { id } => format!("unknown, {id} may still be committed"),
-            };
-            self.answer(id, token, &words);
-        }
-        for Committed { entry, token } in ready.committed {
-            let words = match self.node(id).store.apply(&entry) {
-                Applied::Ok(place) => format!("ok {place}"),
-                Applied::Repeated(place) => format!("ok {place} (its first place; not appended again)"),
-                Applied::Noop => "no-op".to_string(),
-                Applied::Readmitted(place) => format!("readmitted by {place}"),
-                Applied::Full { id } => format!("full, refused by {id}"),
-                Applied::Gap { expected } => format!("session-gap, expected {expected}"),
-                Applied::Expired => "session-expired".to_string(),
-                Applied::Forgotten => "session-forgotten".to_string(),
-            };
-            if let Some(token) = token {
-                self.answer(id, token, &words);
-            }
-        }
+        ready.refusals.into_iter().for_each(|(token, refusal)| self.refuse(id, token, refusal));
+        ready.committed.into_iter().for_each(|committed| self.apply(id, committed));
+        ready.reads.into_iter().for_each(|token| self.serve(id, token));
         for (to, message) in ready.messages {
             self.post(id, to, &message);
+        }
+        ready.send_chunks.into_iter().for_each(|chunk| self.send_chunk(id, chunk));
+        if let Some(chunk) = ready.store_chunk {
+            self.node(id).store_chunk(chunk);
         }
         if ready.batch > 0 {
             let node = self.node(id);
             node.inbox.insert(0, Input::Persisted { batch: ready.batch });
         }
         self.turn(id);
-    }
-
-    fn answer(&mut self, id: NodeId, token: Token, words: &str) {
-        if let Some(request) = self.requests.remove(&token)
-            && self.showing.is_none()
-        {
-            self.say(format!("{id} answers {request}: {words}"));
-        }
     }
 
     fn tell(&mut self, event: &Event) {
@@ -278,24 +268,6 @@ impl World {
         if !hidden {
             self.say(format!("{} {}", words[1..].join(" "), rest.trim_start()));
         }
-    }
-
-    // ---- clients -------------------------------------------------------------------------------
-
-    pub fn append(&mut self, id: NodeId, requests: Vec<(String, Command)>) {
-        let mut inputs = Vec::new();
-        for (name, command) in requests {
-            let token = self.next_number;
-            self.next_number += 1;
-            self.requests.insert(token, name);
-            inputs.push(Input::Propose { token, command });
-        }
-        self.input(id, inputs);
-    }
-
-    /// A session as a node makes it: born at what it has applied.
-    pub fn session(&mut self, id: NodeId, nonce: u64) -> ClientId {
-        ClientId { born: self.node(id).store.last_applied(), nonce }
     }
 
     // ---- time that runs by itself --------------------------------------------------------------
