@@ -79,10 +79,15 @@ transcripts! {
     applied_ahead,
     // Sessions
     failover_retry, stepdown_unknown, session_gap, session_old_answer, session_expired,
+    // Reads
+    read_before_noop, late_ack_read, paused_leader_read, reads_share_a_round, read_redirected,
+    // Snapshots
+    snapshot_gap, crash_mid_install, install_keeps_term, duplicate_snapshot, purged_prev, candidate_takes_snapshot,
+    throttled_compaction, session_survives_snapshot,
     // Network
     probe_recovers, slow_follower_bounded, one_way_cut, ring, bridge, quorum_loss, chain, reconnect_storm,
     // Disk
-    wiped_rejoin, acknowledged_lost, disk_hang,
+    wiped_rejoin, wiped_readmit, wiped_twice, acknowledged_lost, disk_hang,
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl Script {
                 let (link, message) = rest.split_once(' ').unwrap_or((rest, ""));
                 self.world.inject(self.link(link), message);
             }
-            "status" => self.world.ids().into_iter().for_each(|id| self.world.show_status(id)),
+            "status" => self.nodes(&words).into_iter().for_each(|id| self.world.show_status(id)),
             "log" => self.nodes(&words).into_iter().for_each(|id| self.world.show_log(id)),
             "disk" => self.nodes(&words).into_iter().for_each(|id| self.world.show_disk(id)),
             "keys" => self.nodes(&words).into_iter().for_each(|id| self.world.show_keys(id)),
