@@ -14,6 +14,10 @@ use crate::raft::types::{MAX_CLUSTER_SIZE, NodeId};
 pub const ELECTION_TIMEOUT_LIMITS_MS: (u64, u64) = (50, 600_000);
 /// The bounds of the heartbeat interval, in milliseconds.
 pub const HEARTBEAT_LIMITS_MS: (u64, u64) = (10, 300_000);
+/// The bounds of the log that is kept before a snapshot takes its place, in bytes.
+pub const SNAPSHOT_LOG_LIMITS_BYTES: (u64, u64) = (256, 1024 * 1024 * 1024);
+/// Its default: 4 MiB.
+pub const SNAPSHOT_LOG_BYTES: u64 = 4 * 1024 * 1024;
 /// The longest value of a setting, in bytes.
 pub const MAX_VALUE_BYTES: usize = 4096;
 
@@ -39,6 +43,8 @@ pub struct Settings {
     pub heartbeat_interval: Duration,
     /// Thesis §9.6. Off: the paper's plain protocol.
     pub pre_vote: bool,
+    /// A log on disk that is longer than this, in bytes, and than the snapshot before it, is compacted (§7).
+    pub snapshot_log_bytes: u64,
     pub color: Color,
     /// End when standard input closes: for programs that start nodes.
     pub stop_with_stdin: bool,
@@ -62,7 +68,7 @@ struct Setting {
     help: &'static str,
 }
 
-const SETTINGS: [Setting; 9] = [
+const SETTINGS: [Setting; 10] = [
     Setting {
         flag: "--id",
         variable: "NODE_ID",
@@ -118,6 +124,13 @@ const SETTINGS: [Setting; 9] = [
         value: "on|off",
         default: "on",
         help: "ask whether an election could be won before starting one; off: the plain protocol",
+    },
+    Setting {
+        flag: "--snapshot-log-bytes",
+        variable: "SNAPSHOT_LOG_BYTES",
+        value: "BYTES",
+        default: "4194304",
+        help: "a log on disk longer than this, and than the snapshot before it, becomes a new snapshot",
     },
     Setting {
         flag: "--color",
@@ -255,6 +268,11 @@ fn check(given: &Given, stop_with_stdin: bool) -> Result<Settings, String> {
         "off" => Ok(false),
         _ => Err(format!("expected on or off, got {}", shown(value))),
     })?;
+    let (snapshot_log_bytes, _) = given.read("--snapshot-log-bytes", SNAPSHOT_LOG_BYTES, |value| {
+        let (low, high) = SNAPSHOT_LOG_LIMITS_BYTES;
+        in_limits(value, SNAPSHOT_LOG_LIMITS_BYTES)
+            .ok_or_else(|| format!("expected bytes from {low} to {high}, got {}", shown(value)))
+    })?;
     let (color, _) = given.read("--color", Color::Auto, |value| match value {
         "auto" => Ok(Color::Auto),
         "always" => Ok(Color::Always),
@@ -269,6 +287,7 @@ fn check(given: &Given, stop_with_stdin: bool) -> Result<Settings, String> {
         election_timeout: (Duration::from_millis(election_timeout.0), Duration::from_millis(election_timeout.1)),
         heartbeat_interval: Duration::from_millis(heartbeat),
         pre_vote,
+        snapshot_log_bytes,
         color,
         stop_with_stdin,
     })
@@ -323,7 +342,7 @@ impl Settings {
 
 fn help() -> String {
     let mut text = String::from(
-        "node: one member of a Raft cluster that keeps one replicated log of strings\n\
+        "node: one member of a Raft cluster that keeps a replicated log of strings, and lists under keys\n\
          \n\
          usage: node N [FLAG VALUE]…      for example: node 1\n\
          \n\

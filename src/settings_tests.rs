@@ -21,7 +21,7 @@ fn the_defaults_are_the_labs() {
     assert_eq!(node.data_dir, PathBuf::from("data/node_2"));
     assert_eq!(node.told(), "election timeout 6-10 s, heartbeat every 2 s");
     assert!(node.pre_vote && !node.stop_with_stdin);
-    assert_eq!(node.color, Color::Auto);
+    assert_eq!((node.color, node.snapshot_log_bytes), (Color::Auto, 4 * 1024 * 1024));
 }
 
 #[test]
@@ -40,6 +40,7 @@ fn peers_replace_the_convention_and_give_the_port() {
     assert_eq!((node.cluster.size(), node.listen.as_str()), (2, "0.0.0.0:7001"));
     let node = settings(&["1", "--election-timeout-ms=150-300", "--heartbeat-interval-ms=50"], &[]);
     assert_eq!(node.told(), "election timeout 150-300 ms, heartbeat every 50 ms");
+    assert_eq!(settings(&["1", "--snapshot-log-bytes=256"], &[("SNAPSHOT_LOG_BYTES", "1")]).snapshot_log_bytes, 256);
 }
 
 #[test]
@@ -78,6 +79,14 @@ fn errors_name_the_setting_what_was_given_and_what_is_allowed() {
              --election-timeout-ms, got 3000 ms and 6000 ms: one lost heartbeat must not start an election",
         ),
         (&["1", "--pre-vote=yes"], "--pre-vote: expected on or off, got \"yes\""),
+        (
+            &["1", "--snapshot-log-bytes=255"],
+            "--snapshot-log-bytes: expected bytes from 256 to 1073741824, got \"255\"",
+        ),
+        (
+            &["1", "--snapshot-log-bytes=4MiB"],
+            "--snapshot-log-bytes: expected bytes from 256 to 1073741824, got \"4MiB\"",
+        ),
         (&["1", "--color=red"], "--color: expected auto, always or never, got \"red\""),
         (
             &["1", "--data-dir=a\nb"],

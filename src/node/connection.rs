@@ -13,10 +13,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::Shared;
+use super::answers::is_read;
+use super::inbox::{Item, Placed, Reply, ReplyTo};
 use super::limits::{
     ANSWER_BYTES, ANSWER_TIMEOUT, CLIENT_WRITE_TIMEOUT, HELLO_TIMEOUT, LINE_TIMEOUT, PIPELINED_REQUESTS,
 };
-use super::raft_loop::{Item, Placed, Reply, ReplyTo};
 use crate::raft::ready::Input;
 use crate::wire::client::{Answer, ErrorCode, Request};
 use crate::wire::lines::{Line, LineError, LineReader};
@@ -214,12 +215,14 @@ struct Client<'a> {
     reply_to: Sender<Placed>,
     replies: Receiver<Placed>,
     text: String,
+    /// The batch is a read, which is alone in it.
+    reads: Cell<bool>,
 }
 
 impl<'a> Client<'a> {
     fn new(node: &'a Shared, stream: &'a TcpStream, from: SocketAddr) -> Client<'a> {
         let (reply_to, replies) = channel();
-        Client { node, stream, from, reply_to, replies, text: String::new() }
+        Client { node, stream, from, reply_to, replies, text: String::new(), reads: Cell::new(false) }
     }
 
     fn serve(mut self, reader: &mut LineReader<Patient>, mut first: Got) {
@@ -260,9 +263,9 @@ impl<'a> Client<'a> {
             Ok(request) => request,
             Err(wrong) => return self.wrong(Answer::refusing(line, &wrong), batch),
         };
-        // A question is about what the appends before it have done, and a page of the log is large:
-        // both reasons to have it alone in its batch.
-        let question = !matches!(request, Request::Append { .. });
+        // A question is about what the writes before it have done, and a page of a list is large: both
+        // reasons to have it alone in its batch.
+        let question = !matches!(request, Request::Append { .. } | Request::Write { .. });
         if question && !batch.is_empty() {
             return After::AnswerFirst(Some(got));
         }
@@ -271,6 +274,7 @@ impl<'a> Client<'a> {
         }
         let reply = ReplyTo { place: batch.len(), to: self.reply_to.clone() };
         let weight = line.len();
+        self.reads.set(is_read(&request));
         batch.push(None);
         if !self.node.inbox.push(Item::Request { request, reply }, weight) {
             return After::Close;
@@ -302,7 +306,12 @@ impl<'a> Client<'a> {
                 let patience = deadline.saturating_duration_since(Instant::now());
                 let Ok((place, reply)) = self.replies.recv_timeout(patience) else {
                     self.flush()?;
-                    let text = "no majority has taken it yet: it may still be committed, or never";
+                    let text = match self.reads.get() {
+                        true => {
+                            "no majority has confirmed that this node leads: the read was not answered, nothing is changed"
+                        }
+                        false => "no majority has taken it yet: it may still be committed, or never",
+                    };
                     write_error(self.stream, ErrorCode::Unconfirmed, text);
                     return Err(io::ErrorKind::TimedOut.into());
                 };

@@ -10,9 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::clock::Clock;
+use super::inbox::{Inbox, Item};
 use super::limits::SMALL_STACK;
 use super::queue::Queue;
-use super::raft_loop::{Inbox, Item};
 use crate::raft::ready::ElectionTimer;
 use crate::text::random::Random;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::inbox::{Inbox, Item};
 use super::limits::SMALL_STACK;
 use super::queue::Queue;
-use super::raft_loop::{Inbox, Item};
 use crate::raft::ready::HeartbeatTimer;
 
 /// The loop's side.

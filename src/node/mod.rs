@@ -11,11 +11,14 @@
 //! threads bring it inputs and take away what it has to say, through queues whose limits are in
 //! `limits`. A node ends with its process, whenever that is: there is nothing to shut down.
 
+mod answers;
+mod client_lines;
 mod clock;
 mod connection;
 mod election_timer;
 mod event_log;
 mod heartbeat;
+mod inbox;
 mod limits;
 mod listener;
 mod peers;
@@ -42,10 +45,11 @@ use clock::Clock;
 use election_timer::Alarm;
 use event_log::EventLog;
 use heartbeat::Metronome;
+use inbox::Inbox;
 use limits::{INBOX_BYTES, INBOX_ITEMS, LARGE_STACK, SMALL_STACK};
 use peers::{Link, Sender};
 use queue::Queue;
-use raft_loop::{Inbox, RaftLoop};
+use raft_loop::RaftLoop;
 
 /// A peer that was asked is waited for at least so long, however short the election timeout.
 const LEAST_PATIENCE: Duration = Duration::from_secs(2);
@@ -99,7 +103,8 @@ pub fn run(settings: Settings) -> Result<(), String> {
         #[cfg(test)]
         mutant: None,
     };
-    let (raft, ready) = Raft::new(config, opened.persistent, None, clock.now());
+    let (raft, ready) =
+        Raft::new(config, opened.persistent, opened.snapshot.as_ref().map(|file| file.meta()), clock.now());
 
     let inbox: Inbox = Arc::new(Queue::new(INBOX_ITEMS, INBOX_BYTES));
     let own = Hello { node: id, size, disk: opened.disk };

@@ -11,12 +11,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::clock::Clock;
+use super::inbox::{Inbox, Item};
 use super::limits::{
     BACK_OFF, CONNECT_TIMEOUT, HELLO_TIMEOUT, OFFLINE_AFTER_ATTEMPTS, OUTBOX_BYTES, OUTBOX_MESSAGES,
     PEER_WRITE_TIMEOUT, SEND_BYTES, SMALL_STACK,
 };
 use super::queue::Queue;
-use super::raft_loop::{Inbox, Item};
 use crate::raft::message::{Body, Message};
 use crate::raft::ready::Input;
 use crate::raft::types::{DiskId, NodeId};

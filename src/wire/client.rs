@@ -177,7 +177,8 @@ pub enum ErrorCode {
     NoLeader,
     /// Too much waits already, or the leader is too new to answer. Try again later.
     Busy,
-    /// No majority has taken the entry in time: it may still be committed. The connection is closed.
+    /// No majority has taken the entry in time: it may still be committed. Or none has confirmed a read,
+    /// which is not answered then. The connection is closed.
     Unconfirmed,
     /// The session was evicted, or is too old to be known: whether the request was applied is not
     /// known any more.
