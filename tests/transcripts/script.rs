@@ -155,6 +155,8 @@ impl Script {
                 [nodes @ .., "now"] => self.nodes(nodes).into_iter().for_each(|id| self.world.compact(id, true)),
                 nodes => self.nodes(nodes).into_iter().for_each(|id| self.world.compact(id, false)),
             },
+            "hold-pieces" => self.world.hold_pieces(self.one_node(&words), true),
+            "free-pieces" => self.world.hold_pieces(self.one_node(&words), false),
             "chunk-size" => self.world.chunk_size(self.number(rest) as usize),
             "restart" => self.nodes(&words).into_iter().for_each(|id| self.world.restart(id)),
             "wipe" => self.world.wipe(self.one_node(&words)),
