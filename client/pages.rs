@@ -63,7 +63,7 @@ impl Pages {
     pub fn next(&mut self, request: &Request) -> Result<Page, Failure> {
         self.source.restart_timeout();
         loop {
-            match self.attempt(request)? {
+            match self.attempt(request).map_err(|failure| self.gave_up(failure))? {
                 Ok(page) => {
                     self.source.succeeded();
                     // A copy is one node's: that of another may be older, so that it does not fit.
@@ -73,6 +73,15 @@ impl Pages {
                 Err(Refusal::Silent(why)) => self.source.failed(&why),
                 Err(Refusal::Answer(answer)) => self.source.turned_away(&answer).map_err(Failure::NotDone)?,
             }
+        }
+    }
+
+    fn gave_up(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::NotDone(why) if !self.local => {
+                Failure::NotDone(format!("{why}. What a node has of its own is there without a majority: --stale"))
+            }
+            other => other,
         }
     }
 
@@ -143,7 +152,10 @@ fn whose(status: &NodeStatus, seen: Option<Seen>) -> String {
     let heard = match heard {
         Some(heard) => {
             let whom = if leads { "a majority" } else { "its leader" };
-            format!("heard {whom} {:.1} s ago", heard.as_secs_f64())
+            match heard.as_millis() {
+                0..50 => format!("heard {whom} just now"),
+                _ => format!("heard {whom} {:.1} s ago", heard.as_secs_f64()),
+            }
         }
         None if leads => "has not heard a majority yet".to_string(),
         None => "knows no leader".to_string(),

@@ -52,7 +52,7 @@ struct Task {
     may_be_done: bool,
     /// Which leader has no connection to the node.
     missing: Option<NodeId>,
-    /// The leader does not refuse a node that is there: that was seen once.
+    /// The node was connected to the leader a moment ago.
     looked: bool,
 }
 
@@ -60,6 +60,10 @@ impl Task {
     /// What to say when it is done.
     fn attempt(&mut self) -> Result<Option<String>, Failure> {
         let node = self.node;
+        // Each request leaves a line in the leader's log, a look at its status does not.
+        if self.missing.is_some() && !self.look()? {
+            return Ok(None);
+        }
         let limit = self.leader.attempt();
         let connection = match self.leader.connection() {
             Ok(connection) => connection,
@@ -70,7 +74,13 @@ impl Task {
             Ok(Answer::Error { code: ErrorCode::NotRefused, .. }) if self.may_be_done => {
                 return Ok(Some(format!("ok {node} is counted again, with its new disk, or was before")));
             }
-            Ok(Answer::Error { code: ErrorCode::NotRefused, .. }) => return self.not_refused(),
+            Ok(Answer::Error { code: ErrorCode::NotRefused, .. }) => {
+                // It is counted already; or the leader has not met it yet, so it does not know its disk.
+                if self.looked && self.missing.is_none() {
+                    return Ok(Some(format!("ok {node} is counted already: there is nothing to do")));
+                }
+                self.look()?;
+            }
             Ok(answer) => {
                 let unclear = ErrorCode::Unconfirmed;
                 self.may_be_done |= matches!(&answer, Answer::Unknown { .. })
@@ -85,30 +95,34 @@ impl Task {
         Ok(None)
     }
 
-    /// Either the leader counts the node already, or it has not met it yet, so it does not know its disk.
-    fn not_refused(&mut self) -> Result<Option<String>, Failure> {
+    /// Whether the node is connected to the leader, after a pause.
+    fn look(&mut self) -> Result<bool, Failure> {
         let (node, limit) = (self.node, self.leader.attempt());
-        // The time being up is for the next attempt to say.
-        let Ok(connection) = self.leader.connection() else { return Ok(None) };
+        let connection = match self.leader.connection() {
+            Ok(connection) => connection,
+            Err(failure) => return Err(self.gave_up(failure)),
+        };
         let status = match connection.ask(&Request::Status, limit) {
-            Ok(Answer::Status(status)) => status,
-            Ok(_) => return Ok(None),
+            Ok(Answer::Status(status)) if status.leader == Some(status.node) => status,
+            // The next attempt finds the leader.
+            Ok(_) => {
+                self.missing = None;
+                return Ok(false);
+            }
             Err(why) => {
+                self.missing = None;
                 self.leader.failed(&why);
-                return Ok(None);
+                return Ok(false);
             }
         };
         let up = status.node == node || status.peers.contains(&(node, true));
-        if up && self.looked {
-            return Ok(Some(format!("ok {node} is counted already: there is nothing to do")));
-        }
-        self.looked = up;
-        if !up && self.missing.is_none() {
+        if !up && self.missing != Some(status.node) {
             tell(format_args!("-- {node} is not connected to {}, the leader: waiting for it\n", status.node));
         }
+        self.looked = up;
         self.missing = (!up).then_some(status.node);
         thread::sleep(SETTLE.min(limit));
-        Ok(None)
+        Ok(up)
     }
 
     fn gave_up(&self, failure: Failure) -> Failure {

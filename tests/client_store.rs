@@ -161,7 +161,7 @@ fn a_stale_read_is_one_nodes_own_copy_and_says_whose() {
     assert_eq!(other.heard(), [""; 0], "one copy is one node's");
     let output = client(&places, &["get", "a", "--node=3"]);
     done(&output, "\"old\"\n\"too\"\n");
-    let whose = "-- node_1's own copy (leader, term 3): applied through 7, heard a majority 0.0 s ago\n";
+    let whose = "-- node_1's own copy (leader, term 3): applied through 7, heard a majority just now\n";
     assert_eq!(text(&output.stderr), whose);
     failed(&client(&places, &["--timeout=0.5", "get", "a", "--node=1"]), 1, &["node_1 gave no answer within 0.5 s"]);
     let alone =
