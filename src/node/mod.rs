@@ -14,6 +14,7 @@
 mod answers;
 mod client_lines;
 mod clock;
+mod compaction;
 mod connection;
 mod election_timer;
 mod event_log;
@@ -24,6 +25,7 @@ mod listener;
 mod peers;
 mod queue;
 mod raft_loop;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read, Write};
