@@ -19,7 +19,7 @@ use raft_lab::raft::event::{Event, Fact};
 const PATIENT: [(&str, &str); 2] = [("ELECTION_TIMEOUT_MS", "1500-2500"), ("HEARTBEAT_INTERVAL_MS", "150")];
 
 fn wal(lab: &Lab, node: usize) -> PathBuf {
-    lab.data_dir(node).join("wal")
+    lab.data_dir(node).join("wal.1")
 }
 
 fn read_wal(lab: &Lab, node: usize) -> Vec<u8> {
@@ -73,12 +73,12 @@ fn log_on(device: &str, parts: &[&str]) {
 
 #[test]
 fn a_full_device_ends_the_node() {
-    log_on("/dev/full", &["/wal: cannot write", "No space left", "make room"]);
+    log_on("/dev/full", &["/wal.1: cannot write", "No space left", "make room"]);
 }
 
 #[test]
 fn a_failed_sync_ends_the_node() {
-    log_on("/dev/null", &["/wal: cannot sync", "a plain file on a disk that can be synced"]);
+    log_on("/dev/null", &["/wal.1: cannot sync", "a plain file on a disk that can be synced"]);
 }
 
 /// `command` under a limit on the size of its files, in blocks of 512 bytes. The signal that comes with
@@ -111,7 +111,7 @@ fn a_disk_that_fills_up_ends_the_node_and_loses_nothing() {
         (lab.count(1, full) > 0).then_some(())
     });
     let error = ends_with_error(&mut lab, 1);
-    assert_says(&error, &["/wal: cannot write batch", "at byte", "make room"]);
+    assert_says(&error, &["/wal.1: cannot write batch", "at byte", "make room"]);
     lab.append("the others go on");
 
     // With room again: what was half written is cut off, and what it missed comes from the others.
@@ -217,7 +217,7 @@ fn damage_in_the_middle_is_refused() {
     let bytes = read_wal(&lab, follower);
     let (line, at) = line_with(&bytes, "\"SET 4\"");
     let error = ends_with_error(&mut lab, follower);
-    assert_says(&error, &["/wal: ", &format!("line {}", line + 1), &format!("byte {at}"), "must not go on"]);
+    assert_says(&error, &["/wal.1: ", &format!("line {}", line + 1), &format!("byte {at}"), "must not go on"]);
     assert_eq!(error_lines(&lab, follower).len(), 1, "{}", lab.story());
     // It has touched nothing; a second start says the same. The others do not need it.
     assert_eq!(read_wal(&lab, follower), bytes);

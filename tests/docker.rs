@@ -275,7 +275,7 @@ fn the_image() {
     assert_eq!(lab.demo_ended(), "0");
     lab.settled(&NODES);
     assert_eq!(docker(&["exec", "node_1", "id", "-un"]).trim(), "raft");
-    assert_eq!(docker(&["exec", "node_1", "stat", "-c", "%U", "/data", "/data/wal"]), "raft\nraft\n");
+    assert_eq!(docker(&["exec", "node_1", "stat", "-c", "%U", "/data", "/data/wal.1"]), "raft\nraft\n");
     // Neither the health check nor `status` is an event of the node.
     let logs = docker(&["logs", "node_2"]);
     assert!(!logs.contains(" CLIENT ") && !logs.contains(" ERROR "), "{logs}");

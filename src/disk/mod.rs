@@ -22,11 +22,18 @@
 mod directory;
 mod error;
 mod file;
+mod open;
 mod record;
+mod recover;
+mod snapshots;
+mod stand_in;
 #[cfg(test)]
 mod tests;
 pub mod wal;
 
 pub use error::DiskError;
-pub use file::{Opened, Wal, open};
+pub use file::Wal;
+pub use open::{Opened, open};
 pub use record::Identity;
+pub use recover::{Recovered, recover};
+pub use snapshots::{Made, Received, Receiver, Sealed, SnapshotFile, Stored};

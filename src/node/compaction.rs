@@ -97,8 +97,10 @@ impl RaftLoop {
 
     /// A leader's snapshot takes the place of all that was, on disk and in memory.
     pub(super) fn install(&mut self, meta: SnapshotMeta, records: &[Record]) {
-        let stored = self.compaction.stored.take().filter(|stored| stored.meta == meta);
-        let Some(stored) = stored else { panic!("the snapshot through {} is installed, but was never stored", meta.last) };
+        let stored = self.compaction.stored.take().filter(|stored| stored.meta() == meta);
+        let Some(stored) = stored else {
+            panic!("the snapshot through {} is installed, but was never stored", meta.last)
+        };
         match self.wal.install(records, stored) {
             Ok((file, store)) => {
                 let old = std::mem::replace(&mut self.store, store);

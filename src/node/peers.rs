@@ -332,7 +332,8 @@ impl Sender {
                 push_message(text, &Message { term, body });
             }
             Err(error) => {
-                let why = format!("the snapshot through {} cannot be read for {to}, at byte {offset}: {error}", meta.last);
+                let why =
+                    format!("the snapshot through {} cannot be read for {to}, at byte {offset}: {error}", meta.last);
                 self.inbox.push(Item::Error(format!("{why}; check the disk")), 0);
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::inbox::{Inbox, Item};
-use super::limits::{LARGE_STACK, SNAPSHOT_JOBS, SNAPSHOT_JOB_BYTES};
+use super::limits::{LARGE_STACK, SNAPSHOT_JOB_BYTES, SNAPSHOT_JOBS};
 use super::queue::Queue;
 use crate::disk::{Receiver, Sealed};
 use crate::raft::ready::StoreChunk;
@@ -62,7 +62,10 @@ fn work(jobs: &Queue<Job>, mut receiver: Receiver, inbox: &Inbox) {
                     let stored = receiver.store(&chunk);
                     stored.map(|received| Item::ChunkStored { meta: chunk.meta, received: Box::new(received) })
                 }
-                Job::Drop(_) => continue,
+                Job::Drop(what) => {
+                    drop(what);
+                    continue;
+                }
             };
             // The loop alone knows how to end the node, and as what.
             inbox.push(done.unwrap_or_else(|error| Item::DiskFailed(error.to_string())), 0);
