@@ -45,8 +45,10 @@ impl RaftLoop {
         let snapshot = self.raft.snapshot();
         let limit = self.compaction.log_bytes.max(snapshot.map_or(0, |meta| meta.bytes));
         let (bytes, committed) = (self.wal.log_bytes(), self.raft.commit_index());
-        let nothing_new = committed == snapshot.map_or(0, |meta| meta.last.index);
-        if bytes <= limit || self.compaction.making || nothing_new {
+        let gone = committed - self.raft.log().base().index;
+        let mostly_committed = gone > 0 && gone >= self.raft.log().len() as u64 / 2;
+        // While most of the log waits to be committed, a snapshot would take little of it away.
+        if bytes <= limit || self.compaction.making || !mostly_committed {
             return;
         }
         if self.raft.is_sending_snapshot() && bytes <= limit.saturating_mul(PATIENCE_WITH_FOLLOWERS) {
