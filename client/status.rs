@@ -4,7 +4,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use raft_lab::raft::types::{Index, NodeId};
+use raft_lab::raft::types::{EntryId, Index, NodeId};
 use raft_lab::wire::client::{Answer, NodeStatus, Request};
 
 use crate::connection::{ATTEMPT, Connection};
@@ -22,11 +22,15 @@ same time, so a row may be a moment older than the next. Ends with 0 if at least
   commit    the highest index that the node knows to be committed
   applied   the highest index whose string is in the node's list
   lag       how many entries this is behind the highest commit index of all nodes
+  snapshot  entries up to this one are in the node's snapshot and gone from its log; the column is there once
+            a node has one
   peers up  how many of the other nodes this node is connected to
 
   --json    the same as an array of objects: node, up, role, term, leader, last_index, last_term,
-            commit_index, last_applied, lag, peers_up, peers, uptime_seconds; of a node that is down
-            node, up and error
+            commit_index, last_applied, leader_commit_index, lag, snapshot_index, snapshot_term, log_len
+            (entries behind the snapshot), log_bytes, snapshot_bytes, keys, peers_up, peers, heard_seconds (ago,
+            its leader; of a leader: a majority), uptime_seconds, and of a leader next_index and match_index
+            of each peer; of a node that is down node, up and error
 ",
     flags: &[("--json", None)],
     run,
@@ -104,37 +108,48 @@ fn lag(rows: &[Row], status: &NodeStatus) -> Index {
 }
 
 fn table(rows: &[Row]) -> String {
-    let head = ["node", "role", "term", "leader", "last", "commit", "applied", "lag", "peers up"];
-    let mut cells = vec![head.map(str::to_string)];
+    let answers = || rows.iter().filter_map(|row| row.status.as_ref().ok());
+    // A column that says nothing yet only takes room.
+    let snapshots = answers().any(|status| status.snapshot != EntryId::ZERO);
+    let mut head = vec!["node", "role", "term", "leader", "last", "commit", "applied", "lag"];
+    head.extend(snapshots.then_some("snapshot"));
+    head.push("peers up");
+    let mut cells: Vec<Vec<String>> = vec![head.iter().map(|name| name.to_string()).collect()];
     for row in rows {
-        cells.push(match &row.status {
-            Ok(status) => [
-                row.node.to_string(),
+        let mut line = vec![row.node.to_string()];
+        if let Ok(status) = &row.status {
+            line.extend([
                 status.role.to_string(),
                 status.term.to_string(),
-                leader_name(status).to_string(),
+                leader_name(status),
                 status.last.to_string(),
                 status.commit.to_string(),
                 status.applied.to_string(),
                 lag(rows, status).to_string(),
-                format!("{} of {}", peers_up(status), status.peers.len()),
-            ],
-            Err(_) => [row.node.to_string(), "down".to_string()]
-                .into_iter()
-                .chain(std::iter::repeat_n("-".to_string(), 7))
-                .collect::<Vec<_>>()
-                .try_into()
-                .unwrap_or_default(),
-        });
+            ]);
+            line.extend(snapshots.then(|| match status.snapshot {
+                EntryId::ZERO => "-".to_string(),
+                last => last.to_string(),
+            }));
+            line.push(format!("{} of {}", peers_up(status), status.peers.len()));
+        } else {
+            line.push("down".to_string());
+            line.resize(head.len(), "-".to_string());
+            line.pop();
+        }
+        cells.push(line);
     }
-    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = cells.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
     let widths: Vec<_> = (0..head.len()).map(width).collect();
     let mut lines = String::new();
     for (number, row) in cells.iter().enumerate() {
         let aligned: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         let mut line = aligned.join("  ");
         if let Some(Err(why)) = number.checked_sub(1).map(|row| &rows[row].status) {
-            line = format!("{}  {why}", line.trim_end());
+            line = format!("{line}  {why}");
         }
         lines.push_str(line.trim_end());
         lines.push('\n');
@@ -155,34 +170,73 @@ fn json(rows: &[Row]) -> String {
     format!("[{}]", objects.join(",\n "))
 }
 
+/// The names of what is null in the row of a node that is down.
+const UNKNOWN: [&str; 19] = [
+    "role",
+    "term",
+    "leader",
+    "last_index",
+    "last_term",
+    "commit_index",
+    "last_applied",
+    "leader_commit_index",
+    "lag",
+    "snapshot_index",
+    "snapshot_term",
+    "log_len",
+    "log_bytes",
+    "snapshot_bytes",
+    "keys",
+    "peers_up",
+    "peers",
+    "heard_seconds",
+    "uptime_seconds",
+];
+
 fn json_object(rows: &[Row], row: &Row) -> String {
     let node = row.node;
-    match &row.status {
-        Ok(status) => {
-            let leader = status.leader.map_or("null".to_string(), |leader| format!("\"{leader}\""));
-            format!(
-                "{{\"node\":\"{node}\",\"up\":true,\"role\":\"{}\",\"term\":{},\"leader\":{leader},\"last_index\":{},\
-                 \"last_term\":{},\"commit_index\":{},\"last_applied\":{},\"lag\":{},\"peers_up\":{},\"peers\":{},\
-                 \"uptime_seconds\":{:.1}}}",
-                status.role,
-                status.term,
-                status.last.index,
-                status.last.term,
-                status.commit,
-                status.applied,
-                lag(rows, status),
-                peers_up(status),
-                status.peers.len(),
-                status.uptime.as_secs_f64(),
-            )
+    let status = match &row.status {
+        Ok(status) => status,
+        Err(why) => {
+            let unknown: String = UNKNOWN.iter().map(|name| format!("\"{name}\":null,")).collect();
+            let why = json_string(why);
+            return format!("{{\"node\":\"{node}\",\"up\":false,{unknown}\"error\":{why}}}");
         }
-        Err(why) => format!(
-            "{{\"node\":\"{node}\",\"up\":false,\"role\":null,\"term\":null,\"leader\":null,\"last_index\":null,\
-             \"last_term\":null,\"commit_index\":null,\"last_applied\":null,\"lag\":null,\"peers_up\":null,\
-             \"peers\":null,\"uptime_seconds\":null,\"error\":{}}}",
-            json_string(why)
-        ),
+    };
+    let leader = status.leader.map_or("null".to_string(), |leader| format!("\"{leader}\""));
+    let heard = status.heard.map_or("null".to_string(), |heard| format!("{:.3}", heard.as_secs_f64()));
+    let mut progress = String::new();
+    if !status.progress.is_empty() {
+        let each = |value: fn(&(NodeId, Index, Index)) -> Index| {
+            let pairs = status.progress.iter().map(|peer| format!("\"{}\":{}", peer.0, value(peer)));
+            pairs.collect::<Vec<_>>().join(",")
+        };
+        let (next, matched) = (each(|peer| peer.1), each(|peer| peer.2));
+        progress = format!(",\"next_index\":{{{next}}},\"match_index\":{{{matched}}}");
     }
+    format!(
+        "{{\"node\":\"{node}\",\"up\":true,\"role\":\"{}\",\"term\":{},\"leader\":{leader},\"last_index\":{},\
+         \"last_term\":{},\"commit_index\":{},\"last_applied\":{},\"leader_commit_index\":{},\"lag\":{},\
+         \"snapshot_index\":{},\"snapshot_term\":{},\"log_len\":{},\"log_bytes\":{},\"snapshot_bytes\":{},\"keys\":{},\
+         \"peers_up\":{},\"peers\":{},\"heard_seconds\":{heard},\"uptime_seconds\":{:.1}{progress}}}",
+        status.role,
+        status.term,
+        status.last.index,
+        status.last.term,
+        status.commit,
+        status.applied,
+        status.leader_commit,
+        lag(rows, status),
+        status.snapshot.index,
+        status.snapshot.term,
+        status.log_len,
+        status.log_bytes,
+        status.snapshot_bytes,
+        status.keys,
+        peers_up(status),
+        status.peers.len(),
+        status.uptime.as_secs_f64(),
+    )
 }
 
 /// JSON's own escapes (RFC 8259 §7) are not those of the protocol.

@@ -26,7 +26,6 @@ mod open;
 mod record;
 mod recover;
 mod snapshots;
-mod stand_in;
 #[cfg(test)]
 mod tests;
 pub mod wal;

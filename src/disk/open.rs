@@ -1,7 +1,7 @@
 //! The start: a directory read, judged, mended and synced.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -59,16 +59,13 @@ pub fn open(dir: &Path, node: NodeId, size: u64) -> Result<Opened, DiskError> {
     }
     notes.extend(found.torn.iter().map(|torn| dir.join(torn).display().to_string()));
     let path = dir.join(wal_name(found.active));
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(|error| DiskError::io(&path, "open the log", &error))?;
+    let mut file = open_log(&path, true)?;
     let (identity, len) = match found.identity {
         Some(identity) => (identity, mend(&mut file, &path, &found)?),
-        None => make(&mut file, dir, &path, Identity { node, size, disk: DiskId(Random::from_os().next_u64()) })?,
+        None => {
+            let identity = Identity { node, size, disk: DiskId(Random::from_os().next_u64()) };
+            make(&mut file, dir, &path, identity, found.torn.is_some())?
+        }
     };
     directory::sync(dir)?;
     remove_garbage(dir, &files, &found)?;
@@ -106,7 +103,7 @@ fn read_log(
         let mut bytes = Vec::new();
         if files.wals.contains(&number) {
             let path = files.wal(dir, number);
-            let mut file = File::open(&path).map_err(|error| DiskError::io(&path, "open the log", &error))?;
+            let mut file = open_log(&path, false)?;
             bytes = directory::read(&mut file).map_err(|error| DiskError::io(&path, "read the log", &error))?;
         }
         recovery.read(number, &bytes).map_err(|wrong| corrupt(dir, &wrong))?;
@@ -121,25 +118,43 @@ fn read_log(
 /// marked as written, where a sync does not see it. What was written before it was synced, or it would
 /// not be there. Leaves the file at its end, where the next batch goes.
 fn mend(file: &mut File, path: &Path, found: &Recovered) -> Result<u64, DiskError> {
-    let failed = |doing: &str, error: io::Error| DiskError::io(path, doing, &error);
     let (at, len) = (found.last_batch_at as u64, found.valid_len as u64);
     let mut last = vec![0; found.valid_len - found.last_batch_at];
     file.seek(SeekFrom::Start(at))
         .and_then(|_| file.read_exact(&mut last))
-        .map_err(|error| failed("read the last batch", error))?;
-    file.set_len(len).map_err(|error| failed("cut off the unfinished write", error))?;
+        .map_err(|error| DiskError::io(path, "read the last batch", &error))?;
+    if found.torn.is_some() {
+        cut(file, path, len)?;
+    }
     write_and_sync(file, path, at, &last)?;
     Ok(len)
 }
 
 /// Makes the first file of a new disk.
-fn make(file: &mut File, dir: &Path, path: &Path, identity: Identity) -> Result<(Identity, u64), DiskError> {
+fn make(
+    file: &mut File,
+    dir: &Path,
+    path: &Path,
+    identity: Identity,
+    torn: bool,
+) -> Result<(Identity, u64), DiskError> {
     let mut header = String::new();
     wal::encode_header(&identity, &mut header);
     directory::sync_parents(dir)?;
-    file.set_len(0).map_err(|error| DiskError::io(path, "cut off the unfinished write", &error))?;
+    if torn {
+        cut(file, path, 0)?;
+    }
     write_and_sync(file, path, 0, header.as_bytes())?;
     Ok((identity, header.len() as u64))
+}
+
+fn cut(file: &File, path: &Path, len: u64) -> Result<(), DiskError> {
+    file.set_len(len).map_err(|error| DiskError::io(path, "cut off the unfinished write", &error))
+}
+
+fn open_log(path: &Path, anew: bool) -> Result<File, DiskError> {
+    let file = OpenOptions::new().read(true).write(true).create(anew).truncate(false).open(path);
+    file.map_err(|error| DiskError::io(path, "open the log", &error))
 }
 
 fn write_and_sync(file: &mut File, path: &Path, at: u64, bytes: &[u8]) -> Result<(), DiskError> {

@@ -8,10 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use super::directory::{self, snapshot_name, wal_name};
 use super::error::{DiskError, corrupt};
 use super::recover::Recovery;
-use super::stand_in as snapshot;
 use super::wal::{self, Corruption};
 use crate::raft::ready::StoreChunk;
 use crate::raft::types::{Disk, EntryId, NodeId, SnapshotMeta};
+use crate::snapshot::{self, SnapshotError};
 use crate::store::Store;
 
 /// A snapshot in its place, open for those who send it. It can be read for as long as somebody holds
@@ -207,7 +207,10 @@ fn write(dir: &Path, number: u64, (last, sum): (EntryId, u32), store: Store) -> 
 /// Reads a snapshot from its beginning and proves it.
 pub(super) fn load(path: &Path, mut file: &File) -> Result<(SnapshotMeta, Store), DiskError> {
     file.seek(SeekFrom::Start(0)).map_err(|error| DiskError::io(path, "read the snapshot", &error))?;
-    snapshot::read(&mut BufReader::new(file)).map_err(|wrong| DiskError::damaged_snapshot(path, &wrong.to_string()))
+    snapshot::read(&mut BufReader::new(file)).map_err(|wrong| match wrong {
+        SnapshotError::Io(error) => DiskError::io(path, "read the snapshot", &error),
+        wrong => DiskError::damaged_snapshot(path, &wrong.to_string()),
+    })
 }
 
 fn create(path: &Path, anew: bool) -> io::Result<File> {
@@ -258,7 +261,7 @@ impl Stored {
 
     /// The nodes that were readmitted, and the disks with which they count.
     pub fn readmitted(&self) -> Vec<(NodeId, Disk)> {
-        snapshot::readmitted(&self.store)
+        self.store.readmitted().iter().map(|(node, disk)| (*node, *disk)).collect()
     }
 }
 
@@ -322,6 +325,7 @@ impl Receiving {
         file.seek(SeekFrom::Start(0)).map_err(|error| DiskError::io(&path, "read the snapshot", &error))?;
         let (found, store) = match snapshot::read(&mut BufReader::new(&file)) {
             Ok(read) => read,
+            Err(SnapshotError::Io(error)) => return Err(DiskError::io(&path, "read the snapshot", &error)),
             Err(wrong) => return Ok(Received::Broken(wrong.to_string())),
         };
         if found != meta {
