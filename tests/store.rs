@@ -251,13 +251,13 @@ fn logs_become_snapshots_and_nothing_is_lost_by_kills_at_any_moment() {
 }
 
 #[test]
-fn a_follower_that_was_away_too_long_gets_the_snapshot_in_pieces() {
+fn a_follower_that_was_stopped_too_long_gets_the_snapshot_in_pieces() {
     let mut lab = Lab::start_with(3, &[SMALL_LOG, CALM[0], CALM[1]]);
     lab.append("before");
     let leader = lab.wait_for_leader();
     let away = others(&lab, leader)[0];
     lab.wait_for_equal_logs();
-    lab.pause(away);
+    lab.kill(away);
     // More than one piece of 256 KiB.
     for number in 0..15 {
         lab.append(&format!("{number} {}", "é\"".repeat(20_000)));
@@ -267,7 +267,7 @@ fn a_follower_that_was_away_too_long_gets_the_snapshot_in_pieces() {
     lab.wait_until("the leader's log begins behind what the follower has", || {
         (lab.status(leader)?.snapshot.index > 10).then_some(())
     });
-    lab.resume(away);
+    lab.start_node(away);
     let log = lab.wait_for_equal_logs();
     assert_eq!(log.len(), 17);
     let installed = |event: &raft_lab::raft::event::Event| matches!(event.fact, Fact::Installed { .. });
