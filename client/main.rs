@@ -3,14 +3,16 @@
 //!
 //! This file only dispatches: each command is a file of its own. What they share:
 //! `options` (the command line), `session` (changes, exactly once), `pages` (answers of many lines), `leader`
-//! (finding the leader and staying with it), `connection` (one node), `lines` (log lines of several nodes, merged), `output` (standard output, failures), `palette`
-//! (a colour for each node).
+//! (finding the leader and staying with it), `connection` (one node),
+//! `lines` (log lines of several nodes, merged), `output` (standard output,
+//! failures), `json`, `palette` (a colour for each node).
 
 mod append;
 mod cluster;
 mod connection;
 mod demo;
 mod get;
+mod json;
 mod keys;
 mod leader;
 mod lines;
@@ -24,6 +26,7 @@ mod readmit;
 mod session;
 mod status;
 mod watch;
+mod web;
 
 use std::process::ExitCode;
 

@@ -8,6 +8,7 @@ use raft_lab::raft::types::{EntryId, Index, NodeId};
 use raft_lab::wire::client::{Answer, NodeStatus, Request};
 
 use crate::connection::{ATTEMPT, Connection};
+use crate::json::Json;
 use crate::options::{Arguments, Command, Options};
 use crate::output::{Failure, print, print_line};
 
@@ -46,7 +47,7 @@ fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     arguments.no_words("status")?;
     let rows = ask_all(options, ATTEMPT.min(options.timeout));
     if arguments.has("--json") {
-        print_line(json(&rows))?;
+        print_line(format_args!("{:#}", json(&rows)))?;
     } else {
         print(&table(&rows))?;
     }
@@ -165,9 +166,8 @@ fn peers_up(status: &NodeStatus) -> usize {
     status.peers.iter().filter(|(_, up)| *up).count()
 }
 
-fn json(rows: &[Row]) -> String {
-    let objects: Vec<_> = rows.iter().map(|row| json_object(rows, row)).collect();
-    format!("[{}]", objects.join(",\n "))
+fn json(rows: &[Row]) -> Json {
+    Json::Array(rows.iter().map(|row| json_object(rows, row)).collect())
 }
 
 /// The names of what is null in the row of a node that is down.
@@ -193,61 +193,42 @@ const UNKNOWN: [&str; 19] = [
     "uptime_seconds",
 ];
 
-fn json_object(rows: &[Row], row: &Row) -> String {
-    let node = row.node;
+fn json_object(rows: &[Row], row: &Row) -> Json {
+    let mut members = vec![("node", Json::string(row.node)), ("up", row.status.is_ok().into())];
     let status = match &row.status {
         Ok(status) => status,
         Err(why) => {
-            let unknown: String = UNKNOWN.iter().map(|name| format!("\"{name}\":null,")).collect();
-            let why = json_string(why);
-            return format!("{{\"node\":\"{node}\",\"up\":false,{unknown}\"error\":{why}}}");
+            members.extend(UNKNOWN.map(|name| (name, Json::Null)));
+            members.push(("error", Json::string(why)));
+            return Json::members(members);
         }
     };
-    let leader = status.leader.map_or("null".to_string(), |leader| format!("\"{leader}\""));
-    let heard = status.heard.map_or("null".to_string(), |heard| format!("{:.3}", heard.as_secs_f64()));
-    let mut progress = String::new();
+    members.extend([
+        ("role", Json::string(status.role)),
+        ("term", status.term.into()),
+        ("leader", status.leader.map_or(Json::Null, Json::string)),
+        ("last_index", status.last.index.into()),
+        ("last_term", status.last.term.into()),
+        ("commit_index", status.commit.into()),
+        ("last_applied", status.applied.into()),
+        ("leader_commit_index", status.leader_commit.into()),
+        ("lag", lag(rows, status).into()),
+        ("snapshot_index", status.snapshot.index.into()),
+        ("snapshot_term", status.snapshot.term.into()),
+        ("log_len", status.log_len.into()),
+        ("log_bytes", status.log_bytes.into()),
+        ("snapshot_bytes", status.snapshot_bytes.into()),
+        ("keys", status.keys.into()),
+        ("peers_up", (peers_up(status) as u64).into()),
+        ("peers", (status.peers.len() as u64).into()),
+        ("heard_seconds", status.heard.map_or(Json::Null, |heard| Json::seconds(heard, 3))),
+        ("uptime_seconds", Json::seconds(status.uptime, 1)),
+    ]);
     if !status.progress.is_empty() {
         let each = |value: fn(&(NodeId, Index, Index)) -> Index| {
-            let pairs = status.progress.iter().map(|peer| format!("\"{}\":{}", peer.0, value(peer)));
-            pairs.collect::<Vec<_>>().join(",")
+            Json::members(status.progress.iter().map(|peer| (peer.0, value(peer).into())))
         };
-        let (next, matched) = (each(|peer| peer.1), each(|peer| peer.2));
-        progress = format!(",\"next_index\":{{{next}}},\"match_index\":{{{matched}}}");
+        members.extend([("next_index", each(|peer| peer.1)), ("match_index", each(|peer| peer.2))]);
     }
-    format!(
-        "{{\"node\":\"{node}\",\"up\":true,\"role\":\"{}\",\"term\":{},\"leader\":{leader},\"last_index\":{},\
-         \"last_term\":{},\"commit_index\":{},\"last_applied\":{},\"leader_commit_index\":{},\"lag\":{},\
-         \"snapshot_index\":{},\"snapshot_term\":{},\"log_len\":{},\"log_bytes\":{},\"snapshot_bytes\":{},\"keys\":{},\
-         \"peers_up\":{},\"peers\":{},\"heard_seconds\":{heard},\"uptime_seconds\":{:.1}{progress}}}",
-        status.role,
-        status.term,
-        status.last.index,
-        status.last.term,
-        status.commit,
-        status.applied,
-        status.leader_commit,
-        lag(rows, status),
-        status.snapshot.index,
-        status.snapshot.term,
-        status.log_len,
-        status.log_bytes,
-        status.snapshot_bytes,
-        status.keys,
-        peers_up(status),
-        status.peers.len(),
-        status.uptime.as_secs_f64(),
-    )
-}
-
-/// JSON's own escapes (RFC 8259 §7) are not those of the protocol.
-fn json_string(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => quoted.push(c),
-        }
-    }
-    quoted + "\""
+    Json::members(members)
 }

@@ -26,13 +26,13 @@
 //! [`read`] believes nothing: a byte more, less or other than [`write()`] wrote is found. Both work line
 //! by line and hold the store and one line, never the text.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
 
 use crate::raft::types::{ClientId, Disk, EntryId, MAX_KEY_BYTES, MAX_TEXT_BYTES, NodeId, SnapshotMeta};
-use crate::store::{Kept, Restore, SESSION_ANSWERS, SessionState, Store};
+use crate::store::{Restore, SESSION_ANSWERS, SessionState, Store};
 use crate::text::checksum::crc32;
 use crate::text::{TextError, Tokens, hex, push_hex, push_number, push_quoted};
 use crate::wire::MAX_LINE_BYTES;
@@ -121,8 +121,8 @@ pub fn write(store: &Store, last: EntryId, sum: u32, out: &mut impl Write) -> io
         push_client_id(&mut writer.line, *client);
         push_field(&mut writer.line, " last=", state.last_seq);
         push_field(&mut writer.line, " used=", state.last_used);
-        for Kept { id, full } in &state.answers {
-            writer.line.push_str(if *full { " full=" } else { " " });
+        for id in &state.answers {
+            writer.line.push_str(if state.full.contains(&id.index) { " full=" } else { " " });
             push_id(&mut writer.line, *id);
         }
         writer.end_line()?;
@@ -328,17 +328,17 @@ fn read_session(tokens: &mut Tokens) -> Result<(ClientId, SessionState), TextErr
     let word = tokens.word("a session")?;
     let client = client_id(word).ok_or_else(|| tokens.expected("the session", "17-9f3a01c2d4e5f607", word))?;
     let (last_seq, last_used) = (tokens.number_field("last=")?, tokens.number_field("used=")?);
-    let mut answers = VecDeque::new();
+    let (mut answers, mut full) = (VecDeque::new(), BTreeSet::new());
     while !tokens.is_empty() {
         let word = tokens.word("an answer")?;
-        let (full, id) = match word.strip_prefix("full=") {
-            Some(id) => (true, id),
-            None => (false, word),
-        };
-        let id = real_id(id).ok_or_else(|| tokens.expected("an answer", "INDEX@TERM or full=INDEX@TERM", word))?;
-        answers.push_back(Kept { id, full });
+        let id = real_id(word.strip_prefix("full=").unwrap_or(word));
+        let id = id.ok_or_else(|| tokens.expected("an answer", "INDEX@TERM or full=INDEX@TERM", word))?;
+        if word.starts_with("full=") {
+            full.insert(id.index);
+        }
+        answers.push_back(id);
     }
-    Ok((client, SessionState { last_seq, answers, last_used }))
+    Ok((client, SessionState { last_seq, answers, full, last_used }))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::raft::types::{DiskId, Session};
+use crate::raft::types::DiskId;
 
 /// A store and the next entry's place.
 #[derive(Default)]
@@ -381,6 +381,12 @@ fn a_refusal_of_a_full_list_uses_its_number_up() {
     assert_eq!(fixture.write_as(session(1), WriteKind::Append, "a", &["x"]), full, "though there is room now");
     assert!(matches!(fixture.write_as(session(2), WriteKind::Put, "a", &["y"]), Applied::Repeated(_)));
     assert_eq!(fixture.list("a").map(|(values, _)| values), Some(owned(&["y"])));
+    for seq in 3..3 + SESSION_ANSWERS as u64 {
+        fixture.append(client, seq);
+    }
+    let forgotten = fixture.write_as(session(1), WriteKind::Append, "a", &["x"]);
+    assert_eq!(forgotten, Applied::Forgotten, "with the session's other old answers");
+    assert!(fixture.store.session_states()[&client].full.is_empty());
 }
 
 #[test]

@@ -1,0 +1,4 @@
+//! `client web`.
+#![allow(dead_code)]
+mod date;
+pub mod http;
