@@ -428,7 +428,7 @@ fn disk_stays_in_proportion_to_the_state() {
 /// `cargo test --test store -- --ignored --nocapture million`
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "by hand: it prints what it measures"]
 fn a_million_puts_on_a_hundred_keys() {
     let lab = Lab::start_with(3, &CALM);
     let start = Instant::now();
@@ -443,5 +443,5 @@ fn a_million_puts_on_a_hundred_keys() {
         |pick: fn(&(u64, u64)) -> u64, rows: &[Vec<(u64, u64)>]| rows.iter().flatten().map(pick).max().unwrap_or(0);
     // History grows tenfold between the first row and the last, memory and disk do not.
     assert!(most(|taken| taken.0, &told[5..]) < 2 * most(|taken| taken.0, &told[..5]), "{told:?}");
-    assert!(most(|taken| taken.1, &told) < 40 * 1024 * 1024, "{told:?}");
+    assert!(most(|taken| taken.1, &told) < 16 * 1024 * 1024, "{told:?}");
 }
