@@ -11,7 +11,7 @@
 //! 2. [`raft`]: one step of it; then `raft/election.rs` (§5.2) and `raft/replication.rs` (§5.3, §5.4).
 //! 3. `node/raft_loop.rs`: the one thread that owns everything, and the order of send, sync, answer.
 //! 4. [`disk::wal`] and [`wire`]: the same text on disk and on the wire. [`store`]: exactly once.
-//! 5. `tests/transcripts/`: what nodes say in forty corners of the protocol, a story a file.
+//! 5. `tests/transcripts/`: what nodes say in sixty corners of the protocol, a story a file.
 //! 6. `tests/simulation/`: whole clusters under every fault, replayed from a seed.
 //!
 //! # Three laws
