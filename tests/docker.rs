@@ -4,6 +4,8 @@
 //! turns, each with fresh volumes, under a project name of their own; the timers are short ones. Waiting is
 //! always for something to happen, with a limit that only a broken cluster reaches.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::thread;
@@ -304,6 +306,48 @@ fn five_nodes() {
         let table = docker(&["exec", "node_5", "client", "status"]);
         (table.matches(" 4 of 4").count() == 5).then_some(())
     });
+}
+
+#[test]
+#[ignore = "needs Docker: .ci/run runs it"]
+fn http_is_there_with_the_rest_and_for_this_machine_alone() {
+    let lab = Lab::start();
+    lab.settled(&NODES);
+    let put = "{\"type\": \"PUT\", \"value\": [\"cat\", \"dog\"]}";
+    let head = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", put.len());
+    let (code, _) = http(HTTP + 2, "POST /keys/a", &head, put);
+    assert_eq!(code, "204");
+    for port in HTTP..HTTP + 3 {
+        // Each port answers from its own node, which may be a moment behind.
+        until("the list is on every node", || {
+            (http(port, "GET /keys/a", "", "") == ("200".to_string(), "[\"cat\",\"dog\"]".to_string())).then_some(())
+        });
+    }
+    lab.stop("node_2");
+    let (code, why) = http(HTTP + 1, "GET /keys/a", "", "");
+    assert!(code == "503" && why.contains("node_2"), "{code} {why}");
+    let (code, _) = http(HTTP + 1, "POST /keys/a", &head, put);
+    assert_eq!(code, "204", "a write finds the leader whichever port it comes to");
+    let published = docker(&["port", "web"]);
+    assert!(
+        published.lines().count() == 3 && published.lines().all(|line| line.contains("-> 127.0.0.1:")),
+        "{published}"
+    );
+}
+
+/// Status code and body of one request to a port of this machine.
+fn http(port: u16, what: &str, head: &str, body: &str) -> (String, String) {
+    let request = format!("{what} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n{head}\r\n{body}");
+    let answer = until("an answer of the web service", || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream.set_read_timeout(Some(LIMIT)).ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok().filter(|len| *len > 0)?;
+        Some(answer)
+    });
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head in {answer:?}"));
+    (head.split(' ').nth(1).unwrap_or_default().to_string(), body.trim_end().to_string())
 }
 
 #[test]
