@@ -20,11 +20,11 @@ const PAUSE: Duration = Duration::from_millis(150);
 /// in so many rounds the request itself is sent, so that a redirect can lead to a leader that the list does not name.
 const PROBING_ROUNDS: usize = 16;
 
-/// The way to the one node that can do what is asked: the leader, or the node that the user named.
+/// The way to a node that can do what is asked: the leader, or for a node's own copy the node that the user named.
 pub struct Leader {
     members: Vec<(NodeId, String)>,
-    /// The user named the node: no other will do.
-    fixed: bool,
+    /// It need not be the leader: each of the members can do it.
+    any: bool,
     timeout: Duration,
     cure: String,
     /// When to give up if nothing succeeds until then.
@@ -51,6 +51,15 @@ impl Leader {
         Leader::among(members, false, options.timeout, options.cure())
     }
 
+    /// Whoever answers first, whatever its role.
+    pub fn any(options: &Options) -> Leader {
+        Leader {
+            any: true,
+            cure: "Cure: start one, or say with --cluster where they are".to_string(),
+            ..Leader::new(options)
+        }
+    }
+
     /// Only this member, whatever its role.
     pub fn only(options: &Options, node: NodeId) -> Leader {
         let address = options.cluster.address(node).unwrap_or_default().to_string();
@@ -58,10 +67,22 @@ impl Leader {
         Leader::among(vec![(node, address)], true, options.timeout, cure)
     }
 
-    fn among(members: Vec<(NodeId, String)>, fixed: bool, timeout: Duration, cure: String) -> Leader {
+    /// From here on only the node that answered last.
+    pub fn stay(&mut self) {
+        if self.any {
+            self.members = vec![(self.place.node, self.place.address.clone())];
+        }
+    }
+
+    fn among(members: Vec<(NodeId, String)>, any: bool, timeout: Duration, cure: String) -> Leader {
         let place = Place { node: members[0].0, address: members[0].1.clone() };
         let deadline = Instant::now() + timeout;
-        Leader { members, fixed, timeout, cure, deadline, place, connection: None, failed: 0, tried: BTreeMap::new() }
+        Leader { members, any, timeout, cure, deadline, place, connection: None, failed: 0, tried: BTreeMap::new() }
+    }
+
+    /// Who is asked at the moment.
+    pub fn node(&self) -> NodeId {
+        self.place.node
     }
 
     /// Something was done: the time-out begins anew.
@@ -100,7 +121,7 @@ impl Leader {
 
     fn open(&self) -> Result<Connection, String> {
         let mut connection = Connection::open(&self.place.address, self.attempt())?;
-        if self.fixed || (self.failed / self.round()).is_multiple_of(PROBING_ROUNDS) {
+        if self.any || (self.failed / self.round()).is_multiple_of(PROBING_ROUNDS) {
             return Ok(connection);
         }
         match connection.ask(&Request::Status, self.attempt())? {
@@ -127,7 +148,7 @@ impl Leader {
     /// Goes where an answer that is no success points to. The error: nothing else would be answered elsewhere.
     pub fn turned_away(&mut self, answer: &Answer) -> Result<(), String> {
         match answer {
-            Answer::Redirect { leader, address } if !self.fixed => {
+            Answer::Redirect { leader, address } if !self.any => {
                 let next = self.place_of(*leader, address);
                 self.leave(&format!("says that {leader} is the leader"));
                 self.place = next;
@@ -168,9 +189,12 @@ impl Leader {
     /// What was tried, and the cure.
     fn gave_up(&self) -> String {
         let tried: Vec<_> = self.tried.iter().map(|((node, at), why)| format!("{node} ({at}): {why}")).collect();
-        let whom = if self.fixed { self.place.node.to_string() } else { "no leader".to_string() };
-        let verb = if self.fixed { "gave no answer" } else { "was found" };
-        format!("{whom} {verb} within {} s. Tried {}. {}", self.timeout.as_secs_f64(), tried.join("; "), self.cure)
+        let outcome = match &self.members[..] {
+            _ if !self.any => "no leader was found".to_string(),
+            [(node, _)] => format!("{node} gave no answer"),
+            _ => "no node gave an answer".to_string(),
+        };
+        format!("{outcome} within {} s. Tried {}. {}", self.timeout.as_secs_f64(), tried.join("; "), self.cure)
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use raft_lab::raft::types::{Index, NodeId};
+use raft_lab::raft::types::{EntryId, Index, NodeId};
 use raft_lab::wire::client::{Answer, NodeStatus, Request};
 
 use crate::connection::{ATTEMPT, Connection};
+use crate::json::Json;
 use crate::options::{Arguments, Command, Options};
 use crate::output::{Failure, print, print_line};
 
@@ -22,11 +23,15 @@ same time, so a row may be a moment older than the next. Ends with 0 if at least
   commit    the highest index that the node knows to be committed
   applied   the highest index whose string is in the node's list
   lag       how many entries this is behind the highest commit index of all nodes
+  snapshot  entries up to this one are in the node's snapshot and gone from its log; the column is there once
+            a node has one
   peers up  how many of the other nodes this node is connected to
 
   --json    the same as an array of objects: node, up, role, term, leader, last_index, last_term,
-            commit_index, last_applied, lag, peers_up, peers, uptime_seconds; of a node that is down
-            node, up and error
+            commit_index, last_applied, leader_commit_index, lag, snapshot_index, snapshot_term, log_len
+            (entries behind the snapshot), log_bytes, snapshot_bytes, keys, peers_up, peers, heard_seconds (ago,
+            its leader; of a leader: a majority), uptime_seconds, and of a leader next_index and match_index
+            of each peer; of a node that is down node, up and error
 ",
     flags: &[("--json", None)],
     run,
@@ -42,7 +47,7 @@ fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     arguments.no_words("status")?;
     let rows = ask_all(options, ATTEMPT.min(options.timeout));
     if arguments.has("--json") {
-        print_line(json(&rows))?;
+        print_line(format_args!("{:#}", json(&rows)))?;
     } else {
         print(&table(&rows))?;
     }
@@ -83,7 +88,8 @@ pub fn ask_all(options: &Options, limit: Duration) -> Vec<Row> {
     rows
 }
 
-fn ask(address: &str, limit: Duration) -> Result<NodeStatus, String> {
+/// Asks one node how it is.
+pub fn ask(address: &str, limit: Duration) -> Result<NodeStatus, String> {
     match Connection::open(address, limit)?.ask(&Request::Status, limit)? {
         Answer::Status(status) => Ok(status),
         Answer::Error { text, .. } => Err(text),
@@ -104,37 +110,48 @@ fn lag(rows: &[Row], status: &NodeStatus) -> Index {
 }
 
 fn table(rows: &[Row]) -> String {
-    let head = ["node", "role", "term", "leader", "last", "commit", "applied", "lag", "peers up"];
-    let mut cells = vec![head.map(str::to_string)];
+    let answers = || rows.iter().filter_map(|row| row.status.as_ref().ok());
+    // A column that says nothing yet only takes room.
+    let snapshots = answers().any(|status| status.snapshot != EntryId::ZERO);
+    let mut head = vec!["node", "role", "term", "leader", "last", "commit", "applied", "lag"];
+    head.extend(snapshots.then_some("snapshot"));
+    head.push("peers up");
+    let mut cells: Vec<Vec<String>> = vec![head.iter().map(|name| name.to_string()).collect()];
     for row in rows {
-        cells.push(match &row.status {
-            Ok(status) => [
-                row.node.to_string(),
+        let mut line = vec![row.node.to_string()];
+        if let Ok(status) = &row.status {
+            line.extend([
                 status.role.to_string(),
                 status.term.to_string(),
-                leader_name(status).to_string(),
+                leader_name(status),
                 status.last.to_string(),
                 status.commit.to_string(),
                 status.applied.to_string(),
                 lag(rows, status).to_string(),
-                format!("{} of {}", peers_up(status), status.peers.len()),
-            ],
-            Err(_) => [row.node.to_string(), "down".to_string()]
-                .into_iter()
-                .chain(std::iter::repeat_n("-".to_string(), 7))
-                .collect::<Vec<_>>()
-                .try_into()
-                .unwrap_or_default(),
-        });
+            ]);
+            line.extend(snapshots.then(|| match status.snapshot {
+                EntryId::ZERO => "-".to_string(),
+                last => last.to_string(),
+            }));
+            line.push(format!("{} of {}", peers_up(status), status.peers.len()));
+        } else {
+            line.push("down".to_string());
+            line.resize(head.len(), "-".to_string());
+            line.pop();
+        }
+        cells.push(line);
     }
-    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = cells.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
     let widths: Vec<_> = (0..head.len()).map(width).collect();
     let mut lines = String::new();
     for (number, row) in cells.iter().enumerate() {
         let aligned: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         let mut line = aligned.join("  ");
         if let Some(Err(why)) = number.checked_sub(1).map(|row| &rows[row].status) {
-            line = format!("{}  {why}", line.trim_end());
+            line = format!("{line}  {why}");
         }
         lines.push_str(line.trim_end());
         lines.push('\n');
@@ -150,50 +167,69 @@ fn peers_up(status: &NodeStatus) -> usize {
     status.peers.iter().filter(|(_, up)| *up).count()
 }
 
-fn json(rows: &[Row]) -> String {
-    let objects: Vec<_> = rows.iter().map(|row| json_object(rows, row)).collect();
-    format!("[{}]", objects.join(",\n "))
+fn json(rows: &[Row]) -> Json {
+    Json::Array(rows.iter().map(|row| json_object(rows, row)).collect())
 }
 
-fn json_object(rows: &[Row], row: &Row) -> String {
-    let node = row.node;
-    match &row.status {
-        Ok(status) => {
-            let leader = status.leader.map_or("null".to_string(), |leader| format!("\"{leader}\""));
-            format!(
-                "{{\"node\":\"{node}\",\"up\":true,\"role\":\"{}\",\"term\":{},\"leader\":{leader},\"last_index\":{},\
-                 \"last_term\":{},\"commit_index\":{},\"last_applied\":{},\"lag\":{},\"peers_up\":{},\"peers\":{},\
-                 \"uptime_seconds\":{:.1}}}",
-                status.role,
-                status.term,
-                status.last.index,
-                status.last.term,
-                status.commit,
-                status.applied,
-                lag(rows, status),
-                peers_up(status),
-                status.peers.len(),
-                status.uptime.as_secs_f64(),
-            )
-        }
-        Err(why) => format!(
-            "{{\"node\":\"{node}\",\"up\":false,\"role\":null,\"term\":null,\"leader\":null,\"last_index\":null,\
-             \"last_term\":null,\"commit_index\":null,\"last_applied\":null,\"lag\":null,\"peers_up\":null,\
-             \"peers\":null,\"uptime_seconds\":null,\"error\":{}}}",
-            json_string(why)
-        ),
-    }
-}
+/// The names of what is null in the row of a node that is down.
+const UNKNOWN: [&str; 19] = [
+    "role",
+    "term",
+    "leader",
+    "last_index",
+    "last_term",
+    "commit_index",
+    "last_applied",
+    "leader_commit_index",
+    "lag",
+    "snapshot_index",
+    "snapshot_term",
+    "log_len",
+    "log_bytes",
+    "snapshot_bytes",
+    "keys",
+    "peers_up",
+    "peers",
+    "heard_seconds",
+    "uptime_seconds",
+];
 
-/// JSON's own escapes (RFC 8259 §7) are not those of the protocol.
-fn json_string(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => quoted.push(c),
+fn json_object(rows: &[Row], row: &Row) -> Json {
+    let mut members = vec![("node", Json::string(row.node)), ("up", row.status.is_ok().into())];
+    let status = match &row.status {
+        Ok(status) => status,
+        Err(why) => {
+            members.extend(UNKNOWN.map(|name| (name, Json::Null)));
+            members.push(("error", Json::string(why)));
+            return Json::members(members);
         }
+    };
+    members.extend([
+        ("role", Json::string(status.role)),
+        ("term", status.term.into()),
+        ("leader", status.leader.map_or(Json::Null, Json::string)),
+        ("last_index", status.last.index.into()),
+        ("last_term", status.last.term.into()),
+        ("commit_index", status.commit.into()),
+        ("last_applied", status.applied.into()),
+        ("leader_commit_index", status.leader_commit.into()),
+        ("lag", lag(rows, status).into()),
+        ("snapshot_index", status.snapshot.index.into()),
+        ("snapshot_term", status.snapshot.term.into()),
+        ("log_len", status.log_len.into()),
+        ("log_bytes", status.log_bytes.into()),
+        ("snapshot_bytes", status.snapshot_bytes.into()),
+        ("keys", status.keys.into()),
+        ("peers_up", (peers_up(status) as u64).into()),
+        ("peers", (status.peers.len() as u64).into()),
+        ("heard_seconds", status.heard.map_or(Json::Null, |heard| Json::seconds(heard, 3))),
+        ("uptime_seconds", Json::seconds(status.uptime, 1)),
+    ]);
+    if !status.progress.is_empty() {
+        let each = |value: fn(&(NodeId, Index, Index)) -> Index| {
+            Json::members(status.progress.iter().map(|peer| (peer.0, value(peer).into())))
+        };
+        members.extend([("next_index", each(|peer| peer.1)), ("match_index", each(|peer| peer.2))]);
     }
-    quoted + "\""
+    Json::members(members)
 }

@@ -1,8 +1,8 @@
 //! The text of a snapshot (§7): a whole store in lines, the same in a file and on the wire.
 //!
 //! ```text
-//! snapshot 1 last=12@4 sum=1f3c09aa evicted=0 readmitted=1 strings=3 keys=2 sessions=1
-//! readmitted node_3 disk=9f3a01c2d4e5f607 since=10@4
+//! snapshot 1 last=12@4 sum=94216f9c evicted=0 readmitted=1 strings=3 keys=2 sessions=1
+//! readmitted node_3 disk=9f3a01c2d4e5f607 since=11@4
 //! string 2@1 "SET 5"
 //! string 3@1 "SET 6"
 //! string 8@3 "SET 7"
@@ -10,27 +10,29 @@
 //! value "cat"
 //! value "dog"
 //! key "b" changed=9@3 values=0
-//! session 1-00c0ffee00c0ffee last=3 used=11 2@1 7@3 full=9@3
-//! end lines=11 crc=2ab0bd41
+//! session 1-00c0ffee00c0ffee last=2 used=12 2@1 7@3
+//! end lines=11 crc=18a6f920
 //! ```
 //!
 //! The first line says which entries are in it (everything through `last`, whose log has the running
 //! checksum `sum`), which sessions are forgotten (those not used after `evicted`), and how many items
-//! of each kind follow. They follow in this order, each kind in the order of its names. A session has the
-//! answers to its last numbers, the newest at the end; `full` is the entry that was refused since its
-//! list was full. The last line counts all lines, itself included; `crc` is the CRC-32 of all before it.
+//! of each kind follow. They follow in this order, each kind in the order of its names. `changed` is the
+//! entry that changed the list last, `used` the index of the last that named the session. A session has
+//! the answers to its last numbers, `last` at the end: the entry that brought what was asked for, or
+//! `full=7@3`, which was refused because the list was full. The last line counts all lines, itself
+//! included, and its `crc` is the CRC-32 of all before it.
 //!
 //! There is one way to write a store, so snapshots of the same `last` are the same bytes on all nodes.
 //! [`read`] believes nothing: a byte more, less or other than [`write()`] wrote is found. Both work line
 //! by line and hold the store and one line, never the text.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
 
 use crate::raft::types::{ClientId, Disk, EntryId, MAX_KEY_BYTES, MAX_TEXT_BYTES, NodeId, SnapshotMeta};
-use crate::store::{Kept, Restore, SESSION_ANSWERS, SessionState, Store};
+use crate::store::{Restore, SESSION_ANSWERS, SessionState, Store};
 use crate::text::checksum::crc32;
 use crate::text::{TextError, Tokens, hex, push_hex, push_number, push_quoted};
 use crate::wire::MAX_LINE_BYTES;
@@ -119,8 +121,8 @@ pub fn write(store: &Store, last: EntryId, sum: u32, out: &mut impl Write) -> io
         push_client_id(&mut writer.line, *client);
         push_field(&mut writer.line, " last=", state.last_seq);
         push_field(&mut writer.line, " used=", state.last_used);
-        for Kept { id, full } in &state.answers {
-            writer.line.push_str(if *full { " full=" } else { " " });
+        for id in &state.answers {
+            writer.line.push_str(if state.full.contains(&id.index) { " full=" } else { " " });
             push_id(&mut writer.line, *id);
         }
         writer.end_line()?;
@@ -326,15 +328,19 @@ fn read_session(tokens: &mut Tokens) -> Result<(ClientId, SessionState), TextErr
     let word = tokens.word("a session")?;
     let client = client_id(word).ok_or_else(|| tokens.expected("the session", "17-9f3a01c2d4e5f607", word))?;
     let (last_seq, last_used) = (tokens.number_field("last=")?, tokens.number_field("used=")?);
-    let mut answers = VecDeque::new();
+    let (mut answers, mut full) = (VecDeque::new(), BTreeSet::new());
     while !tokens.is_empty() {
         let word = tokens.word("an answer")?;
-        let (full, id) = match word.strip_prefix("full=") {
-            Some(id) => (true, id),
-            None => (false, word),
-        };
-        let id = real_id(id).ok_or_else(|| tokens.expected("an answer", "INDEX@TERM or full=INDEX@TERM", word))?;
-        answers.push_back(Kept { id, full });
+        let id = real_id(word.strip_prefix("full=").unwrap_or(word));
+        let id = id.ok_or_else(|| tokens.expected("an answer", "INDEX@TERM or full=INDEX@TERM", word))?;
+        if word.starts_with("full=") {
+            full.insert(id.index);
+        }
+        answers.push_back(id);
     }
-    Ok((client, SessionState { last_seq, answers, last_used }))
+    Ok((client, SessionState { last_seq, answers, full, last_used }))
 }
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod tests;

@@ -1,117 +1,13 @@
 //! The client binary against nodes that are played: what they answer is in the test, what it asked is checked.
 
+mod common;
+
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-const SESSION: &str = "session 4-00000000000000aa\n";
-
-enum Reply {
-    Say(String),
-    Hang,
-    Close,
-}
-
-fn say(text: &str) -> Reply {
-    Reply::Say(format!("{text}\n"))
-}
-
-/// A played node: every line that comes in is noted and answered by the script.
-struct Played {
-    address: String,
-    heard: Arc<Mutex<Vec<String>>>,
-}
-
-impl Played {
-    fn new(script: impl FnMut(&str) -> Reply + Send + 'static) -> Played {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let script = Arc::new(Mutex::new(script));
-        let noted = heard.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (noted, script) = (noted.clone(), script.clone());
-                thread::spawn(move || answer(&stream, &noted, &mut |line| (script.lock().unwrap())(line)));
-            }
-        });
-        Played { address, heard }
-    }
-
-    fn heard(&self) -> Vec<String> {
-        self.heard.lock().unwrap().clone()
-    }
-
-    fn appends(&self) -> Vec<String> {
-        self.heard().into_iter().filter(|line| line.starts_with("append")).collect()
-    }
-}
-
-fn answer(stream: &TcpStream, noted: &Mutex<Vec<String>>, script: &mut dyn FnMut(&str) -> Reply) {
-    for line in BufReader::new(stream).lines().map_while(Result::ok) {
-        noted.lock().unwrap().push(line.clone());
-        match script(&line) {
-            Reply::Say(text) => {
-                let mut stream = stream;
-                if stream.write_all(text.as_bytes()).is_err() {
-                    return;
-                }
-            }
-            Reply::Hang => thread::sleep(Duration::from_secs(60)),
-            Reply::Close => return,
-        }
-    }
-}
-
-/// A leader that appends whatever comes, from index 2 on.
-fn leader() -> Played {
-    let mut last = 1;
-    Played::new(move |line| match line.split(' ').next() {
-        Some("session") => Reply::Say(SESSION.to_string()),
-        Some("append") => {
-            last += 1;
-            say(&format!("ok {last}@1"))
-        }
-        _ => Reply::Close,
-    })
-}
-
-/// An address where nobody listens.
-fn nobody() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
-fn command(places: &[&str], arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-    command.env_clear().env("CLUSTER", places.join(",")).args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn client(places: &[&str], arguments: &[&str]) -> Output {
-    command(places, arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
-#[track_caller]
-fn done(output: &Output, printed: &str) {
-    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), printed), "{}", text(&output.stderr));
-}
-
-#[track_caller]
-fn failed(output: &Output, code: i32, parts: &[&str]) {
-    let why = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{why}");
-    assert_eq!(why.lines().count(), 1, "one line: {why}");
-    for part in parts {
-        assert!(why.contains(part), "{part:?} is not in {why}");
-    }
-}
+use common::played::*;
 
 #[test]
 fn a_redirect_is_followed_to_the_place_that_the_list_has_for_the_leader() {
@@ -316,10 +212,14 @@ fn the_log_comes_in_pages_and_goes_on_at_the_next_leader() {
 #[test]
 fn the_log_of_one_node_is_asked_of_that_node() {
     let node = Played::new(|line| match line {
+        "status" => say(STATUS_2),
         "log from=3 local" => say("3@1 \"b\"\nend next=4 commit=3"),
         _ => say("error bad-request unexpected"),
     });
-    done(&client(&[&nobody(), &node.address], &["log", "--node", "2", "--from", "3"]), "3@1 \"b\"\n");
+    let output = client(&[&nobody(), &node.address], &["log", "--node", "2", "--from", "3"]);
+    done(&output, "3@1 \"b\"\n");
+    let whose = "-- node_2's own copy (follower of node_1, term 3): applied through 5, heard its leader 0.3 s ago\n";
+    assert_eq!(text(&output.stderr), whose);
     let gone = client(&[&nobody(), &node.address], &["--timeout", "0.3", "log", "--node", "1"]);
     failed(&gone, 1, &["node_1 gave no answer within 0.3 s", "connection refused"]);
 }
@@ -337,29 +237,29 @@ fn a_reader_that_has_gone_is_a_normal_end() {
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
 }
 
-const STATUS_1: &str = "status node=node_1 role=leader term=3 leader=node_1 last=7@3 commit=7 applied=7 \
-                        peers=node_2:up,node_3:down size=3 uptime=12.3 syncs=4 sent=9";
-const STATUS_2: &str = "status node=node_2 role=follower term=3 leader=node_1 last=7@3 commit=6 applied=5 \
-                        peers=node_1:up,node_3:down size=3 uptime=2.0 syncs=4 sent=9";
-
 #[test]
 fn status_keeps_the_row_of_a_dead_node() {
     let (one, two) = (Played::new(|_| say(STATUS_1)), Played::new(|_| say(STATUS_2)));
     let places = [one.address.as_str(), &two.address, &nobody()];
-    let table = "node    role      term  leader  last  commit  applied  lag  peers up\n\
-                 node_1  leader    3     node_1  7@3   7       7        0    1 of 2\n\
-                 node_2  follower  3     node_1  7@3   6       5        2    1 of 2\n\
-                 node_3  down      -     -       -     -       -        -    -  connection refused\n";
+    let table = "node    role      term  leader  last  commit  applied  lag  snapshot  peers up\n\
+                 node_1  leader    3     node_1  7@3   7       7        0    -         1 of 2\n\
+                 node_2  follower  3     node_1  7@3   6       5        2    3@1       1 of 2\n\
+                 node_3  down      -     -       -     -       -        -    -         connection refused\n";
     let output = client(&places, &["status"]);
-    let squeezed =
-        |text: &str| text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>();
-    assert_eq!(squeezed(text(&output.stdout)), squeezed(table), "{}", text(&output.stdout));
-    assert_eq!(output.status.code(), Some(0));
+    done(&output, table);
+    // Without any snapshot there is no column for it.
+    done(
+        &client(&[&one.address], &["status"]),
+        "node    role    term  leader  last  commit  applied  lag  peers up\n\
+         node_1  leader  3     node_1  7@3   7       7        0    1 of 2\n",
+    );
     let json = client(&places, &["status", "--json"]);
     let json = text(&json.stdout);
     for part in [
         r#"{"node":"node_1","up":true,"role":"leader","term":3,"leader":"node_1","last_index":7,"#,
-        r#""commit_index":6,"last_applied":5,"lag":2,"#,
+        r#""commit_index":6,"last_applied":5,"leader_commit_index":7,"lag":2,"#,
+        r#""snapshot_index":3,"snapshot_term":1,"log_len":4,"log_bytes":240,"snapshot_bytes":150,"keys":1,"#,
+        r#""heard_seconds":0.250,"uptime_seconds":12.3,"next_index":{"node_2":8,"node_3":8},"match_index":{"node_2":6,"node_3":0}},"#,
         r#"{"node":"node_3","up":false,"role":null,"#,
         r#""error":"connection refused"}]"#,
     ] {
@@ -403,8 +303,18 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         (&["append"][..], &["append expects TEXT"][..]),
         (&["append", &long], &["expected a TEXT of up to 65536 bytes, got 65537"]),
         (&["log", "--node", "4"], &["--node: expected a number from 1 to 1, got \"4\""]),
+        (&["append", "--key", "", "x"], &["append-to: a key has 1 to 256 bytes, this one 0"]),
+        (&["put"], &["put expects KEY VALUE…"]),
+        (&["put", "log", "x"], &["put: the list of \"log\" is the lab's log, which only grows"]),
+        (&["put", "a", &long], &["put: key and strings have 65538 bytes together, at most 65536"]),
+        (&["get"], &["get expects one KEY, got 0 words"]),
+        (&["get", "a", "b"], &["get expects one KEY, got 2 words"]),
+        (&["get", ""], &["a KEY has 1 to 256 bytes, this one 0"]),
+        (&["keys", "a"], &["keys takes no words"]),
+        (&["readmit", "2"], &["readmit: expected a number from 1 to 1, got \"2\""]),
+        (&["readmit"], &["readmit expects one node, like 3 or node_3, got 0 words"]),
         (&["log", "everything"], &["log takes no words, got \"everything\""]),
-        (&["shout"], &["unknown command \"shout\"", "append, log, status"]),
+        (&["shout"], &["unknown command \"shout\"", "append, log, put, get"]),
         (&["--cluster", "a", "status"], &["--cluster: expected host:port, got \"a\""]),
         (&["cluster", "10"], &["cluster: expected a number from 1 to 9, got \"10\""]),
         (&["cluster", "--pre-vote", "maybe"], &["--pre-vote", "maybe", "on", "off"]),
@@ -419,7 +329,7 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
 fn help_is_there_for_all_and_for_each() {
     let help = client(&["127.0.0.1:1"], &["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for name in ["append", "log", "status", "watch", "demo", "cluster"] {
+    for name in ["append", "log", "put", "get", "keys", "status", "watch", "demo", "readmit", "cluster", "web"] {
         assert!(text(&help.stdout).contains(&format!("\n  {name}")), "{name}");
         let own = client(&["127.0.0.1:1"], &[name, "--help"]);
         assert!(text(&own.stdout).contains(&format!("SECONDS] {name}")), "{}", text(&own.stdout));

@@ -38,7 +38,7 @@ While it runs, type into its terminal, with Enter:
   --data-dir DIR                keep the data in DIR/node_1 …; otherwise in a fresh temporary folder
   --base-port PORT              the port of node 1, and those after it for the others; 26001 where nothing is said
   --color auto|always|never     auto: on a terminal, unless NO_COLOR is set
-  --election-timeout-ms, --heartbeat-interval-ms, --pre-vote
+  --election-timeout-ms, --heartbeat-interval-ms, --pre-vote, --snapshot-log-bytes
                                 passed on to every node: see node --help
 ",
     flags: &[
@@ -47,6 +47,7 @@ While it runs, type into its terminal, with Enter:
         ("--election-timeout-ms", Some("LOW-HIGH")),
         ("--heartbeat-interval-ms", Some("MS")),
         ("--pre-vote", Some("on|off")),
+        ("--snapshot-log-bytes", Some("BYTES")),
         ("--color", Some("auto|always|never")),
     ],
     run,
@@ -54,7 +55,7 @@ While it runs, type into its terminal, with Enter:
 
 const DEFAULT_BASE_PORT: u64 = 26001;
 /// What is passed on to the nodes as it is.
-const PASSED_ON: [&str; 3] = ["--election-timeout-ms", "--heartbeat-interval-ms", "--pre-vote"];
+const PASSED_ON: [&str; 4] = ["--election-timeout-ms", "--heartbeat-interval-ms", "--pre-vote", "--snapshot-log-bytes"];
 /// The most lines that wait to be printed; beyond that the nodes wait, and end when that takes too long.
 const QUEUE: usize = 20_000;
 /// The most lines that go out with one write.
@@ -172,7 +173,7 @@ impl Plan {
         say(&format!("data in {}", self.data.display()));
         say("to talk to them, in another terminal:");
         say(&format!("  export CLUSTER={}", places.join(",")));
-        say(&format!("  {program} append \"hello\"      (or status, log, watch, demo)"));
+        say(&format!("  {program} append \"hello\"      (or log, put, get, status, watch, web, demo)"));
         say("to kill and revive one, here: stop 3, start 3 and Enter; Ctrl-C ends all");
         text
     }

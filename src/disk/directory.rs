@@ -1,12 +1,100 @@
-//! The directory of a node: made, locked, synced.
+//! The directory of a node: made, locked, synced, and the names of what is in it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
 
 use super::error::DiskError;
+use super::wal::FIRST_FILE;
+use crate::text::number;
 
 const LOCK: &str = "lock";
+/// The one file of the log before there were snapshots.
+const OLD_WAL: &str = "wal";
+
+/// The name of a file of the log.
+pub(super) fn wal_name(number: u64) -> String {
+    format!("wal.{number}")
+}
+
+/// The name of the snapshot that holds everything before the log file of the same number.
+pub(super) fn snapshot_name(number: u64) -> String {
+    format!("snapshot.{number}")
+}
+
+/// The files of a directory that are this program's.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    /// By number, in no order.
+    pub(super) wals: Vec<u64>,
+    pub(super) snapshots: Vec<u64>,
+    /// What was never finished.
+    pub(super) scraps: Vec<PathBuf>,
+    /// The first file of the log still has its old name.
+    pub(super) old_name: bool,
+}
+
+impl Files {
+    pub(super) fn list(dir: &Path) -> Result<Files, DiskError> {
+        Files::list_names(dir).map_err(|error| DiskError::io(dir, "list the directory", &error))
+    }
+
+    fn list_names(dir: &Path) -> io::Result<Files> {
+        let mut files = Files::default();
+        for entry in fs::read_dir(dir)? {
+            let name = entry?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let numbered = |head: &str, least| number(name.strip_prefix(head)?).filter(|number| *number >= least);
+            if let Some(number) = numbered("wal.", FIRST_FILE) {
+                files.wals.push(number);
+            } else if let Some(number) = numbered("snapshot.", FIRST_FILE + 1) {
+                files.snapshots.push(number);
+            } else if name == OLD_WAL {
+                files.old_name = true;
+            } else if name.ends_with(".tmp") && (name.starts_with("snapshot.") || name.starts_with("received.")) {
+                files.scraps.push(dir.join(name));
+            }
+        }
+        files.old_name &= !files.wals.contains(&FIRST_FILE);
+        if files.old_name {
+            files.wals.push(FIRST_FILE);
+        }
+        Ok(files)
+    }
+
+    /// Where a file of the log is at the moment.
+    pub(super) fn wal(&self, dir: &Path, number: u64) -> PathBuf {
+        if self.old_name && number == FIRST_FILE { dir.join(OLD_WAL) } else { dir.join(wal_name(number)) }
+    }
+}
+
+/// Reads what the file says is its length, and no more: there are files without an end.
+pub(super) fn read(file: &mut File) -> io::Result<Vec<u8>> {
+    let len = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(usize::try_from(len).unwrap_or(usize::MAX))?;
+    file.take(len).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Removes all files that a snapshot of this number covers. What cannot be removed now is removed at the
+/// next start: it is in nobody's way but the disk's.
+pub(super) fn sweep(dir: &Path, snapshot: u64) {
+    let Ok(files) = Files::list_names(dir) else { return };
+    let wals = files.wals.iter().filter(|number| **number < snapshot).map(|number| files.wal(dir, *number));
+    let old = files.snapshots.iter().filter(|number| **number < snapshot);
+    for path in wals.chain(old.map(|number| dir.join(snapshot_name(*number)))) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Removes a file, and tells if it cannot.
+pub(super) fn remove(path: &Path) -> Result<(), DiskError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(DiskError::io(path, "remove the file", &error)),
+        _ => Ok(()),
+    }
+}
 
 /// Makes the directory if it is missing, and takes its lock. The kernel lets go of it when the file is
 /// closed, however the process ends.

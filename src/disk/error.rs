@@ -4,6 +4,9 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::directory::wal_name;
+use super::wal::Corruption;
+
 /// Why the node cannot use its directory, or can no longer. Always the end of the node: nothing here
 /// is tried again. `Display` is one line: the path, the place in it, what is wrong, the cure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +25,20 @@ impl fmt::Display for DiskError {
 
 impl std::error::Error for DiskError {}
 
+/// Where everything else is well, this is the way back.
+const START_ANEW: &str = "the disk has lost what was promised, so this node must not go on with it: if the others are well, move the \
+                          directory away and start with an empty one, and they will treat it as a node whose disk was wiped";
+
+/// A file of the log in this directory must not be used.
+pub(super) fn corrupt(dir: &Path, corruption: &Corruption) -> DiskError {
+    DiskError::new(&dir.join(wal_name(corruption.file)), corruption.to_string(), START_ANEW)
+}
+
 impl DiskError {
+    pub(super) fn damaged_snapshot(path: &Path, what: &str) -> DiskError {
+        DiskError::new(path, format!("the snapshot cannot be used: {what}"), START_ANEW)
+    }
+
     pub(super) fn new(path: &Path, what: impl Into<String>, cure: impl Into<String>) -> DiskError {
         DiskError { path: path.to_owned(), what: what.into(), cure: cure.into() }
     }

@@ -1,41 +1,38 @@
-//! The write-ahead log as a file: opened, mended, written, synced.
+//! The log of a running node: its files written, closed, and put out of service.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
 
-use super::directory;
+use super::directory::{self, snapshot_name, wal_name};
 use super::error::DiskError;
 use super::record::Identity;
-use super::wal::{self, Corruption, FIRST_BATCH, Scanned};
-use crate::raft::types::{DiskId, NodeId, Persistent, Record};
-use crate::text::random::Random;
+use super::snapshots::{Made, Sealed, SnapshotFile, Stored, Whole};
+use super::wal::{self, OPENING_BATCH};
+use crate::raft::types::{EntryId, Record};
+use crate::store::Store;
 
-const WAL: &str = "wal";
 /// What is kept of the buffer after a batch that was larger, in bytes.
 const KEPT_BUFFER_BYTES: usize = 1024 * 1024;
-
-/// What [`open`] found.
-#[derive(Debug)]
-pub struct Opened {
-    pub wal: Wal,
-    pub persistent: Persistent,
-    pub disk: DiskId,
-    /// The directory was empty: the disk was made just now.
-    pub new_disk: bool,
-    /// What was mended, in words, for the log. Empty after an orderly end.
-    pub notes: Vec<String>,
-}
 
 /// The log of a running node. Holds the lock of its directory.
 #[derive(Debug)]
 pub struct Wal {
+    dir: PathBuf,
+    _lock: File,
+    identity: Identity,
+    /// The file to which batches go, its number, its last batch, and how long it is in bytes.
     file: File,
     path: PathBuf,
-    _lock: File,
+    number: u64,
     last_batch: u64,
-    /// How long the file is, in bytes.
     len: u64,
+    /// The files before it that no snapshot covers, with their lengths in bytes.
+    sealed: Vec<(u64, u64)>,
+    /// The snapshot with which the log begins.
+    snapshot: Option<(u64, Arc<SnapshotFile>)>,
     /// The text of the batch that is being written, kept for the next one.
     buffer: String,
     syncs: u64,
@@ -43,77 +40,48 @@ pub struct Wal {
     failed: bool,
 }
 
-/// Opens the directory of a node, or makes it. What this returns is on the disk.
-///
-/// # Errors
-/// The directory is another node's or of a cluster of another size, or another process has it; the log
-/// is damaged; any step of reading, cutting or syncing failed. A log that is refused is left as it is.
-pub fn open(dir: &Path, node: NodeId, size: u64) -> Result<Opened, DiskError> {
-    let lock = directory::lock(dir)?;
-    let path = dir.join(WAL);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(|error| DiskError::io(&path, "open the log", &error))?;
-    let bytes = read(&mut file).map_err(|error| DiskError::io(&path, "read the log", &error))?;
-    let scanned = wal::scan(&bytes).map_err(|corruption| corrupt(&path, &corruption))?;
-    if let Some(identity) = &scanned.identity {
-        check_identity(dir, identity, node, size)?;
-    }
-
-    let mut notes = Vec::new();
-    if let Some(torn) = &scanned.torn {
-        notes.push(format!("{}: {torn}", path.display()));
-        let len = scanned.valid_len as u64;
-        file.set_len(len).map_err(|error| DiskError::io(&path, "cut off the unfinished write", &error))?;
-    }
-    let (disk, end) = match scanned.identity {
-        Some(identity) => {
-            let last = &bytes[scanned.last_batch_at..scanned.valid_len];
-            write_and_sync(&mut file, &path, scanned.last_batch_at, last)?;
-            (identity.disk, scanned.valid_len)
-        }
-        None => {
-            let identity = Identity { node, size, disk: DiskId(Random::from_os().next_u64()) };
-            let mut header = String::new();
-            wal::encode_header(&identity, &mut header);
-            directory::sync_parents(dir)?;
-            write_and_sync(&mut file, &path, 0, header.as_bytes())?;
-            (identity.disk, header.len())
-        }
-    };
-    directory::sync(dir)?;
-
-    let Scanned { persistent, last_batch, .. } = scanned;
-    let wal = Wal {
-        file,
-        path,
-        _lock: lock,
-        last_batch: last_batch.max(FIRST_BATCH),
-        len: end as u64,
-        buffer: String::new(),
-        syncs: 1,
-        failed: false,
-    };
-    Ok(Opened { wal, persistent, disk, new_disk: scanned.identity.is_none(), notes })
-}
-
 impl Wal {
-    /// Writes the records as one batch and syncs it: one write, one `fdatasync`. No record, no write.
+    /// With an open file at its end, which was synced.
+    pub(super) fn new(
+        dir: &Path,
+        lock: File,
+        identity: Identity,
+        (file, path): (File, PathBuf),
+        (number, last_batch, len): (u64, u64, u64),
+    ) -> Wal {
+        Wal {
+            dir: dir.to_owned(),
+            _lock: lock,
+            identity,
+            file,
+            path,
+            number,
+            last_batch,
+            len,
+            sealed: Vec::new(),
+            snapshot: None,
+            buffer: String::new(),
+            syncs: 1,
+            failed: false,
+        }
+    }
+
+    /// With what is before that file.
+    pub(super) fn after(self, sealed: Vec<(u64, u64)>, snapshot: Option<(u64, Arc<SnapshotFile>)>) -> Wal {
+        Wal { sealed, snapshot, ..self }
+    }
+
+    /// Writes the records as one batch and syncs it: one write, one `fdatasync`. No record, no write. A
+    /// batch with a base goes to [`Wal::seal`] or [`Wal::install`].
     ///
     /// # Errors
     /// The write or the sync failed, now or before. The node must end.
     pub fn append(&mut self, records: &[Record]) -> Result<(), DiskError> {
-        if self.failed {
-            let cure = "end the node: a failed write or sync is never tried again";
-            return Err(DiskError::new(&self.path, "the log is closed, for a write to it has failed", cure));
-        }
+        self.check()?;
         if records.is_empty() {
             return Ok(());
         }
+        assert!(!matches!(records[0], Record::Base { .. }), "a base opens a new file");
         let batch = self.last_batch + 1;
         self.buffer.clear();
         wal::encode_batch(batch, records, &mut self.buffer);
@@ -131,26 +99,133 @@ impl Wal {
 
         self.last_batch = batch;
         self.len += self.buffer.len() as u64;
-        self.buffer.clear();
-        self.buffer.shrink_to(KEPT_BUFFER_BYTES);
+        self.empty_buffer();
         Ok(())
     }
 
-    /// How many times the log was synced since it was opened, that time included.
+    /// Closes the file and opens the next one with `opening` ([`Raft::opening`](crate::raft::Raft::opening)),
+    /// synced. All that was appended is on the disk already. What this returns is to be made into a
+    /// snapshot by another thread, and then published; until then nothing is deleted.
+    ///
+    /// # Errors
+    /// The new file cannot be made, written or synced, or something failed before. The node must end.
+    pub fn seal(&mut self, opening: &[Record]) -> Result<Sealed, DiskError> {
+        self.check()?;
+        let base = base_of(opening);
+        self.failed = true;
+        self.begin_file(opening)?;
+        let open = |name: String| {
+            let path = self.dir.join(name);
+            File::open(&path).map_err(|error| DiskError::io(&path, "open it to make a snapshot", &error))
+        };
+        let wals = self.sealed.iter().map(|(number, _)| Ok((*number, open(wal_name(*number))?)));
+        let wals = wals.collect::<Result<_, _>>()?;
+        let snapshot = match &self.snapshot {
+            Some((number, file)) => Some((*number, file.meta(), open(snapshot_name(*number))?)),
+            None => None,
+        };
+        self.failed = false;
+        Ok(Sealed { dir: self.dir.clone(), number: self.number, base, snapshot, wals })
+    }
+
+    /// Puts a snapshot that was made in the place of the files it was made of, which a thread of its own
+    /// deletes. `None` if a newer one was installed meanwhile: it is dropped.
+    ///
+    /// # Errors
+    /// It cannot be renamed, the directory cannot be synced, or something failed before. The node must end.
+    pub fn publish(&mut self, made: Made) -> Result<Option<Arc<SnapshotFile>>, DiskError> {
+        self.check()?;
+        if self.snapshot.as_ref().is_some_and(|(number, _)| *number >= made.number) {
+            return Ok(None);
+        }
+        self.put_in_place(made.whole, made.number).map(Some)
+    }
+
+    /// Puts a leader's snapshot in the place of everything, and opens a new file behind it with `records`,
+    /// which begin with its base. Returns the state machine that it holds.
+    ///
+    /// # Errors
+    /// Something cannot be made, written, renamed or synced, or failed before. The node must end.
+    pub fn install(&mut self, records: &[Record], stored: Stored) -> Result<(Arc<SnapshotFile>, Store), DiskError> {
+        self.check()?;
+        let meta = stored.meta();
+        assert_eq!(base_of(records), (meta.last, meta.sum), "the log begins where the snapshot ends");
+        self.failed = true;
+        // The new file first: a snapshot without what follows it would be nothing to start from.
+        self.begin_file(records)?;
+        let file = self.put_in_place(stored.whole, self.number)?;
+        Ok((file, stored.store))
+    }
+
+    /// Makes the next file, with its name durable too.
+    fn begin_file(&mut self, opening: &[Record]) -> Result<(), DiskError> {
+        let number = self.number + 1;
+        let path = self.dir.join(wal_name(number));
+        self.buffer.clear();
+        wal::encode_header(&self.identity, &mut self.buffer);
+        wal::encode_batch(OPENING_BATCH, opening, &mut self.buffer);
+
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(|error| DiskError::io(&path, "make the next file of the log", &error))?;
+        file.write_all(self.buffer.as_bytes())
+            .map_err(|error| DiskError::io(&path, "write what the file opens with", &error))?;
+        self.syncs += 1;
+        file.sync_all().map_err(|error| DiskError::io(&path, "sync what the file opens with", &error))?;
+        directory::sync(&self.dir)?;
+
+        self.sealed.push((self.number, self.len));
+        (self.file, self.path, self.number) = (file, path, number);
+        (self.last_batch, self.len) = (OPENING_BATCH, self.buffer.len() as u64);
+        self.empty_buffer();
+        Ok(())
+    }
+
+    fn put_in_place(&mut self, whole: Whole, number: u64) -> Result<Arc<SnapshotFile>, DiskError> {
+        self.failed = true;
+        let file = Arc::new(whole.publish(&self.dir, number)?);
+        self.failed = false;
+        self.sealed.retain(|(sealed, _)| *sealed >= number);
+        self.snapshot = Some((number, file.clone()));
+        let dir = self.dir.clone();
+        // Unlinking a large file takes its time. Without the thread it is done at the next start.
+        let _ = thread::Builder::new().name("disk-sweep".to_owned()).spawn(move || directory::sweep(&dir, number));
+        Ok(file)
+    }
+
+    /// After a failure nobody knows what is on the disk.
+    fn check(&self) -> Result<(), DiskError> {
+        if self.failed {
+            let cure = "end the node: a failed write or sync is never tried again";
+            return Err(DiskError::new(&self.path, "the log is closed, for a write to it has failed", cure));
+        }
+        Ok(())
+    }
+
+    fn empty_buffer(&mut self) {
+        self.buffer.clear();
+        self.buffer.shrink_to(KEPT_BUFFER_BYTES);
+    }
+
+    /// How many times a file of the log was synced since it was opened, that time included.
     pub fn syncs(&self) -> u64 {
         self.syncs
     }
 
-    /// How long the log is, in bytes.
-    pub fn bytes(&self) -> u64 {
-        self.len
+    /// How long the log is, in bytes: all its files that no snapshot covers.
+    pub fn log_bytes(&self) -> u64 {
+        self.sealed.iter().map(|(_, len)| len).sum::<u64>() + self.len
     }
 
-    /// The number of the last batch that was written; it grows for as long as the directory lives.
+    /// The number of the last batch that was written to [`Wal::path`].
     pub fn last_batch(&self) -> u64 {
         self.last_batch
     }
 
+    /// The file to which batches go at present.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -162,46 +237,10 @@ impl Wal {
     }
 }
 
-/// Reads what the file says is its length, and no more: there are files without an end.
-fn read(file: &mut File) -> io::Result<Vec<u8>> {
-    let len = file.metadata()?.len();
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(usize::try_from(len).unwrap_or(usize::MAX))?;
-    file.take(len).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Leaves the file at the end of what it wrote, where the next batch goes.
-///
-/// At boot the last batch is written over itself: whoever was killed before the sync, or by its
-/// failure, may have left it in the page cache alone and marked as written, where a sync does not see
-/// it. The batches before it were synced, or it would not be there.
-fn write_and_sync(file: &mut File, path: &Path, at: usize, bytes: &[u8]) -> Result<(), DiskError> {
-    let written = file.seek(SeekFrom::Start(at as u64)).and_then(|_| file.write_all(bytes));
-    written.map_err(|error| DiskError::io(path, &format!("write the log at byte {at}"), &error))?;
-    file.sync_all().map_err(|error| DiskError::io(path, "sync the log", &error))
-}
-
-fn check_identity(dir: &Path, found: &Identity, node: NodeId, size: u64) -> Result<(), DiskError> {
-    if found.node != node {
-        let what = format!("the directory belongs to {} of {}, but this is {node} of {size}", found.node, found.size);
-        let cure =
-            format!("start this node with --id {}, or give it a directory of its own with --data-dir", found.node.0);
-        return Err(DiskError::new(dir, what, cure));
+/// What the snapshot before a new file goes through.
+fn base_of(opening: &[Record]) -> (EntryId, u32) {
+    match opening.first() {
+        Some(Record::Base { id, sum }) => (*id, *sum),
+        other => panic!("a file opens with its base, not with {other:?}"),
     }
-    if found.size != size {
-        let what = format!("the directory was made for {node} of {}, but this is {node} of {size}", found.size);
-        let cure = format!(
-            "a cluster cannot change its size: start it with --cluster-size {}, or give all its nodes new directories",
-            found.size
-        );
-        return Err(DiskError::new(dir, what, cure));
-    }
-    Ok(())
-}
-
-fn corrupt(path: &Path, corruption: &Corruption) -> DiskError {
-    let cure = "the disk has lost what was promised, so this node must not go on with it: if the others are well, move the \
-                directory away and start with an empty one, and they will treat it as a node whose disk was wiped";
-    DiskError::new(path, corruption.to_string(), cure)
 }

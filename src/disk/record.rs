@@ -1,5 +1,7 @@
 //! The text of one record, without its checksum and place.
 
+use std::fmt;
+
 use crate::raft::types::{
     Command, Disk, DiskId, EntryId, MAX_CLUSTER_SIZE, MAX_KEY_BYTES, MAX_NUMBER, MAX_TEXT_BYTES, MAX_VALUES, NodeId,
     Record, Session,
@@ -9,12 +11,18 @@ use crate::wire::entry::{
     disk_field, id_field, id_or_zero, node_id, push_disk, push_entry, push_id, read_entry, read_node_id,
 };
 
-/// Whose log it is: the first record of every log.
+/// Whose log it is: the first record of every file of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub node: NodeId,
     pub size: u64,
     pub disk: DiskId,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} with disk {}", self.node, self.size, self.disk)
+    }
 }
 
 const KINDS: &str = "node, vote, entry, truncate, peer or base";

@@ -11,15 +11,15 @@ use super::wal::{Scanned, encode_batch, encode_header, scan};
 use super::{DiskError, Identity, Opened, open};
 use crate::raft::types::{ClientId, Command, Disk, DiskId, Entry, EntryId, NodeId, Persistent, Record, Session};
 
-const ME: NodeId = NodeId(1);
-const SIZE: u64 = 3;
-const IDENTITY: Identity = Identity { node: ME, size: SIZE, disk: DiskId(0x9f3a_01c2_d4e5_f607) };
+pub(super) const ME: NodeId = NodeId(1);
+pub(super) const SIZE: u64 = 3;
+pub(super) const IDENTITY: Identity = Identity { node: ME, size: SIZE, disk: DiskId(0x9f3a_01c2_d4e5_f607) };
 
 /// A directory that is gone when the test is over.
-struct TempDir(PathBuf);
+pub(super) struct TempDir(pub(super) PathBuf);
 
 impl TempDir {
-    fn new() -> TempDir {
+    pub(super) fn new() -> TempDir {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("raft-lab-disk-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -28,10 +28,10 @@ impl TempDir {
     }
 
     fn wal(&self) -> PathBuf {
-        self.0.join("wal")
+        self.0.join("wal.1")
     }
 
-    fn open(&self) -> Result<Opened, DiskError> {
+    pub(super) fn open(&self) -> Result<Opened, DiskError> {
         open(&self.0, ME, SIZE)
     }
 }
@@ -42,11 +42,11 @@ impl Drop for TempDir {
     }
 }
 
-fn vote(term: u64, node: u64) -> Record {
+pub(super) fn vote(term: u64, node: u64) -> Record {
     Record::Vote { term, voted_for: Some(NodeId(node)) }
 }
 
-fn entry(index: u64, term: u64, text: &str) -> Record {
+pub(super) fn entry(index: u64, term: u64, text: &str) -> Record {
     Record::Entry(Entry {
         id: EntryId::new(index, term),
         command: Command::Append { session: None, text: text.into() },
@@ -281,7 +281,7 @@ fn a_new_directory_is_made_and_comes_back_as_it_was_left() {
     }
     opened.wal.append(&[]).unwrap();
     assert_eq!((opened.wal.syncs(), opened.wal.last_batch()), (6, 6), "one sync a batch, and one at boot");
-    assert_eq!(opened.wal.bytes(), fs::metadata(opened.wal.path()).unwrap().len());
+    assert_eq!(opened.wal.log_bytes(), fs::metadata(opened.wal.path()).unwrap().len());
     drop(opened.wal);
 
     let again = open(&nested, ME, SIZE).unwrap();
@@ -304,7 +304,7 @@ fn torn_tail_of_a_real_file_is_cut_told_and_written_over() {
         let cut = len > whole.checked_sub(1).map_or(0, |last| ends[last]);
         assert_eq!(opened.notes.len(), usize::from(cut), "{len} bytes");
         for note in &opened.notes {
-            assert!(note.contains("wal: batch") && note.contains("cut off the last"), "{note}");
+            assert!(note.contains("wal.1: batch") && note.contains("cut off the last"), "{note}");
         }
         assert_eq!(opened.disk == IDENTITY.disk, whole > 0, "a disk that was never synced is new");
         // The numbers go on, and the tail is gone for good.
@@ -327,7 +327,7 @@ fn midlog_corrupt_refuses_to_start_and_says_where() {
     log[ends[0] + 12] ^= 1;
     fs::write(dir.wal(), &log).unwrap();
     let error = dir.open().unwrap_err().to_string();
-    let place = format!("wal: line 2, byte {}: the checksum does not match", ends[0]);
+    let place = format!("wal.1: line 2, byte {}: the checksum does not match", ends[0]);
     assert!(error.contains(&place) && error.contains("move the directory away"), "{error}");
     assert_eq!(fs::read(dir.wal()).unwrap(), log, "left as it was");
 }
@@ -337,7 +337,7 @@ fn disk_full_ends_node_the_write_fails_with_the_cure() {
     let dir = TempDir::new();
     symlink("/dev/full", dir.wal()).unwrap();
     let error = dir.open().unwrap_err().to_string();
-    assert!(error.contains("wal: cannot write the log at byte 0"), "{error}");
+    assert!(error.contains("wal.1: cannot write the log at byte 0"), "{error}");
     assert!(error.contains("No space left on device") && error.contains("make room"), "{error}");
 }
 
@@ -346,7 +346,7 @@ fn fsync_error_ends_node_the_sync_fails() {
     let dir = TempDir::new();
     symlink("/dev/null", dir.wal()).unwrap();
     let error = dir.open().unwrap_err().to_string();
-    assert!(error.contains("wal: cannot sync the log") && error.contains("Invalid argument"), "{error}");
+    assert!(error.contains("wal.1: cannot sync the log") && error.contains("Invalid argument"), "{error}");
 }
 
 #[test]
@@ -372,7 +372,7 @@ fn a_directory_in_place_of_the_log_is_refused() {
     let dir = TempDir::new();
     fs::create_dir(dir.wal()).unwrap();
     let error = dir.open().unwrap_err().to_string();
-    assert!(error.contains("wal: cannot open the log") && error.contains("move away"), "{error}");
+    assert!(error.contains("wal.1: cannot open the log") && error.contains("move away"), "{error}");
 
     let file = dir.0.join("file");
     fs::write(&file, "x").unwrap();

@@ -16,16 +16,32 @@
 //!
 //! A batch counts whole or not at all. So the batches that are left have no gap, a missing line
 //! is always seen, and a truncation comes back together with the entries that replace the old ones.
+//!
+//! Every file of a log is such a text, with batches that count from 1. Those after the first open with
+//! two batches, written together and synced once: the record that names the node, and a base with all
+//! that does not go without saying behind it ([`Raft::opening`](crate::raft::Raft::opening)).
+//!
+//! ```text
+//! 5f1bd0c4 1.1/1 node 1 of 3 disk=9f3a01c2d4e5f607
+//! 63b1c902 2.1/3 base 100@3 sum=1f3c09aa
+//! 8810fc4e 2.2/3 vote term=3 for=node_2
+//! e0a1c7d2 2.3/3 entry 101@3 append "SET 5"
+//! ```
 
 use std::fmt::{self, Write};
 
 use super::record::{Identity, Line, push_identity, push_record, read_line};
-use crate::raft::types::{MAX_NUMBER, Persistent, Record};
+use crate::raft::log::chain_entry;
+use crate::raft::types::{EntryId, MAX_NUMBER, Persistent, Record, SnapshotMeta};
 use crate::text::checksum::crc32;
 use crate::text::{hex, number};
 
+/// The first file of a log. The later ones count from there.
+pub const FIRST_FILE: u64 = 1;
 /// The batch of the record that names the node.
 pub const FIRST_BATCH: u64 = 1;
+/// The batch that says everything anew, in every file but the first.
+pub const OPENING_BATCH: u64 = 2;
 /// No record that names a node is longer, in bytes. A file that is longer and does not start with such
 /// a record is not what a crash left of a new disk.
 pub const MAX_IDENTITY_BYTES: usize = 128;
@@ -44,25 +60,42 @@ impl fmt::Display for Place {
     }
 }
 
-/// What a log says.
+/// What a file of a log follows.
+pub(super) enum Before {
+    /// Nothing: it is the first file.
+    Nothing,
+    /// This snapshot, which has the same number.
+    Snapshot(SnapshotMeta),
+    /// What the files before it say.
+    Files(Persistent),
+}
+
+/// What one file of a log says, and those before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scanned {
-    /// Whose log it is; none if nothing was ever synced: a new disk.
+    /// Whose log it is; none if nothing was ever synced: of the first file a new disk.
     pub identity: Option<Identity>,
     pub persistent: Persistent,
     /// The last batch that is whole, 0 if there is none. The next one to write has the number after it.
     pub last_batch: u64,
-    /// Where that batch begins, in bytes.
+    /// Where that batch begins, in bytes; 0 if it is the opening, which is written with what is before it.
     pub last_batch_at: usize,
     /// How many bytes count; the rest is to be cut off.
     pub valid_len: usize,
-    /// What the rest is, in words, if there is one.
-    pub torn: Option<String>,
+    /// What is wrong with the rest, if there is one.
+    pub torn: Option<Corruption>,
+    /// The base with which the file opens.
+    pub base: Option<(EntryId, u32)>,
+    /// That base is not in what is before it: its snapshot was never put in place. Nothing of the file
+    /// counts, and nothing follows its opening.
+    pub unfounded: bool,
 }
 
 /// A log that must not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Corruption {
+    /// The number of the file.
+    pub file: u64,
     /// Counted from 1, as an editor does.
     pub line: usize,
     /// Counted from 0: where that line begins.
@@ -108,9 +141,20 @@ fn push_summed(body: &str, out: &mut String) {
     out.push('\n');
 }
 
-/// Reads a log, whatever its bytes are. Takes time in proportion to their number.
+/// Reads the first file of a log, whatever its bytes are. Takes time in proportion to their number.
 pub fn scan(bytes: &[u8]) -> Result<Scanned, Corruption> {
-    let mut scan = Scan { bytes, offset: 0, line: 1, batch: None, done: Scanned::default() };
+    scan_file(FIRST_FILE, bytes, Before::Nothing)
+}
+
+/// Reads a file of a log, whatever its bytes are.
+pub(super) fn scan_file(file: u64, bytes: &[u8], before: Before) -> Result<Scanned, Corruption> {
+    let (snapshot, persistent) = match before {
+        Before::Nothing => (None, Persistent::default()),
+        Before::Snapshot(meta) => (Some(meta), Persistent::default()),
+        Before::Files(persistent) => (None, persistent),
+    };
+    let done = Scanned { persistent, ..Scanned::default() };
+    let mut scan = Scan { file, snapshot, bytes, offset: 0, line: 1, batch: None, done };
     while scan.offset < bytes.len() {
         if let Err(fault) = scan.step() {
             return scan.judge(fault);
@@ -138,6 +182,9 @@ struct OpenBatch {
 }
 
 struct Scan<'a> {
+    file: u64,
+    /// What is in the place of the files before it.
+    snapshot: Option<SnapshotMeta>,
     bytes: &'a [u8],
     /// Where the line that is being read begins, and its number.
     offset: usize,
@@ -198,52 +245,87 @@ impl Scan<'_> {
         if place.batch == FIRST_BATCH {
             return Err(impossible("the first record names the node".to_owned()));
         }
+        let opens = self.file > FIRST_FILE && (place.batch, place.pos) == (OPENING_BATCH, 1);
+        match &record {
+            Record::Base { id, sum } if opens => self.done.base = Some((*id, *sum)),
+            Record::Base { .. } => return Err(impossible("a base opens a file, and stands nowhere else".to_owned())),
+            _ if opens => return Err(impossible("a file after the first opens with a base".to_owned())),
+            _ => {}
+        }
         let open = self.batch.get_or_insert_with(|| OpenBatch { count: place.count, records: Vec::new() });
         open.records.push(record);
         if place.pos < place.count {
             return Ok(());
         }
-        for record in self.batch.take().map(|open| open.records).unwrap_or_default() {
-            self.done.persistent.apply(record).map_err(impossible)?;
+        let records = self.batch.take().map(|open| open.records).unwrap_or_default();
+        if let Some((id, sum)) = self.done.base
+            && place.batch == OPENING_BATCH
+        {
+            self.done.unfounded = !self.is_founded(id, sum).map_err(impossible)?;
+        }
+        if !self.done.unfounded {
+            records.into_iter().try_for_each(|record| self.done.persistent.apply(record)).map_err(impossible)?;
+        } else if end < self.bytes.len() {
+            return Err(impossible(
+                "the snapshot that its base names was lost, and more than its opening follows".to_owned(),
+            ));
         }
         self.finish(place.batch, end);
         Ok(())
     }
 
+    /// Is the base of this file in what is before it?
+    fn is_founded(&self, id: EntryId, sum: u32) -> Result<bool, String> {
+        let before = &self.done.persistent;
+        let (name, found) = match self.snapshot {
+            Some(meta) if meta.last == id => ("the snapshot", meta.sum),
+            Some(meta) => return Err(format!("it begins after {id}, but the snapshot goes through {}", meta.last)),
+            None if before.has(id) => ("the log before it", sum_through(before, id)),
+            None => return Ok(false),
+        };
+        if found != sum {
+            return Err(format!("{name} has the checksum {found:08x} through {id}, but this one has {sum:08x}"));
+        }
+        Ok(true)
+    }
+
     /// The batch is whole.
     fn finish(&mut self, batch: u64, end: usize) {
+        let opening = self.file > FIRST_FILE && batch == OPENING_BATCH;
         self.done.last_batch = batch;
-        self.done.last_batch_at = self.done.valid_len;
+        self.done.last_batch_at = if opening { 0 } else { self.done.valid_len };
         self.done.valid_len = end;
     }
 
     /// Something is wrong at the line that is being read: an unfinished write or corruption?
     fn judge(self, fault: Fault) -> Result<Scanned, Corruption> {
-        let corruption = |what: String| Err(Corruption { line: self.line, offset: self.offset, what });
+        let here = |what: String| Corruption { file: self.file, line: self.line, offset: self.offset, what };
         let what = match fault {
-            Fault::Impossible(what) => return corruption(what),
+            Fault::Impossible(what) => return Err(here(what)),
             Fault::Bad(what) => what,
         };
-        let unfinished = self.done.last_batch + 1;
+        // The first two batches of a later file are one write.
+        let first_write = if self.file > FIRST_FILE { OPENING_BATCH } else { FIRST_BATCH };
+        let unfinished = (self.done.last_batch + 1).max(first_write);
         if let Some((at, place)) = find_later(&self.bytes[self.offset..], unfinished + 1) {
             let at = self.offset + at;
-            return corruption(format!(
+            return Err(here(format!(
                 "{what}; it was synced once, for record {place} of a later batch follows at byte {at}"
-            ));
+            )));
         }
         if unfinished == FIRST_BATCH && self.bytes.len() > MAX_IDENTITY_BYTES {
-            return corruption(format!(
+            return Err(here(format!(
                 "{what}; and more follows than a crash leaves of the record that names the node"
-            ));
+            )));
         }
-        let torn = format!(
-            "batch {unfinished} was never finished (line {}, byte {}: {what}): cut off the last {} bytes",
-            self.line,
-            self.offset,
-            self.bytes.len() - self.done.valid_len
-        );
-        Ok(Scanned { torn: Some(torn), ..self.done })
+        Ok(Scanned { torn: Some(here(what)), ..self.done })
     }
+}
+
+/// The running checksum of a log through one of its entries, or its base.
+pub(super) fn sum_through(log: &Persistent, id: EntryId) -> u32 {
+    let entries = log.entries.iter().take_while(|entry| entry.id.index <= id.index);
+    entries.fold(log.base_sum, chain_entry)
 }
 
 /// Splits a line, without its end, and checks its sum. The error says what is wrong with it.
@@ -282,10 +364,10 @@ fn split_number(text: &str, end: char) -> Option<(u64, &str)> {
 /// Looks for a valid record of batch `least` or later, and where it begins.
 ///
 /// It may begin anywhere: a damaged line end joins two lines. It must end at the end of a line. Then
-/// no text of an entry can pass for one, whatever a client put there: it ends in a quotation mark,
-/// which no record without a text does, and a text inside a text has its quotation marks escaped.
-/// That is also why this takes linear time: reading a record stops where its text ends, and the sum
-/// is computed only if that is the end of the line.
+/// no text of an entry can pass for one, whatever a client put there: from inside a text to the end of
+/// its line there is an odd number of quotation marks, those that are escaped apart, and a record has an
+/// even number. That is also why this takes linear time: reading a record stops where its texts end,
+/// and the sum is computed only if that is the end of the line.
 fn find_later(region: &[u8], least: u64) -> Option<(usize, Place)> {
     let mut start = 0;
     for segment in region.split_inclusive(|byte| *byte == b'\n') {

@@ -162,7 +162,7 @@ impl RaftLoop {
             leader_commit: status.leader_commit,
             snapshot: status.snapshot,
             log_len: status.log_len as u64,
-            log_bytes: self.wal.bytes(),
+            log_bytes: self.wal.log_bytes(),
             snapshot_bytes: self.raft.snapshot().map_or(0, |meta| meta.bytes),
             keys: self.store.keys_len() as u64,
             peers: status.peers,

@@ -8,7 +8,7 @@ use super::message::Body;
 use super::mutants::mutant;
 use super::ready::{ElectionTimer, HeartbeatTimer};
 use super::replication::Leader;
-use super::types::{EntryId, MAX_NUMBER, NodeId, Term};
+use super::types::{EntryId, MAX_NUMBER, NodeId, Role, Term};
 use super::{Raft, State, seconds};
 
 /// The answers of one round of votes. A new round starts with a new tally.
@@ -37,7 +37,11 @@ impl Raft {
     /// The deadline has passed without a heartbeat, a majority, or (as leader) enough answers.
     pub(super) fn election_timeout(&mut self) {
         let quiet = seconds(self.now.saturating_sub(self.last_contact));
-        if self.lost_votes(self.current_term + 1).is_some() {
+        if self.role() != Role::Leader && self.lost_votes(self.current_term + 1).is_some() {
+            // It may not stand for election; but whom it has not heard it names to clients no longer.
+            if let State::Follower { leader } = &mut self.state {
+                *leader = None;
+            }
             return self.reset_election_timer();
         }
         match &self.state {

@@ -22,10 +22,11 @@ use std::sync::Arc;
 
 pub use pages::{KeysPage, ListPage, Page};
 pub use restore::Restore;
-pub use sessions::{Kept, MAX_SESSIONS, SESSION_ANSWERS, SessionState};
+pub use sessions::{MAX_SESSIONS, SESSION_ANSWERS, SessionState};
 
 use crate::raft::types::{
-    ClientId, Command, Disk, Entry, EntryId, Index, KeyWrite, LOG_KEY, MAX_TEXT_BYTES, MAX_VALUES, NodeId, WriteKind,
+    ClientId, Command, Disk, Entry, EntryId, Index, KeyWrite, LOG_KEY, MAX_TEXT_BYTES, MAX_VALUES, NodeId, Session,
+    WriteKind,
 };
 use sessions::Sessions;
 
@@ -144,28 +145,26 @@ impl Store {
         assert_eq!(entry.id.index, self.last_applied + 1, "entries are applied in order, each once (§5.3)");
         self.last_applied = entry.id.index;
         let id = entry.id;
-        let session = match &entry.command {
-            Command::Noop => return Applied::Noop,
+        match &entry.command {
+            Command::Noop => Applied::Noop,
+            Command::Append { session, text } => self.once(*session, id, |store| store.push(id, text)),
+            Command::Write { session, write } => self.once(*session, id, |store| store.write(id, write)),
             Command::Readmit { node, disk } => {
                 self.readmitted.insert(*node, Disk { id: *disk, since: id });
-                return Applied::Readmitted(id);
+                Applied::Readmitted(id)
             }
-            Command::Append { session, .. } | Command::Write { session, .. } => *session,
-        };
-        if let Some(session) = session
-            && let Some(refused) = self.sessions.refused(id, session)
-        {
+        }
+    }
+
+    /// Does what a request asks for, unless its session says otherwise.
+    fn once(&mut self, session: Option<Session>, id: EntryId, act: impl FnOnce(&mut Store) -> Applied) -> Applied {
+        let Some(session) = session else { return act(self) };
+        if let Some(refused) = self.sessions.refused(id, session) {
             return refused;
         }
-        let applied = match &entry.command {
-            Command::Append { text, .. } => self.push(id, text),
-            Command::Write { write, .. } => self.write(id, write),
-            Command::Noop | Command::Readmit { .. } => Applied::Noop,
-        };
-        if let Some(session) = session {
-            let full = matches!(applied, Applied::Full { .. });
-            self.sessions.remember(session, Kept { id, full });
-        }
+        let applied = act(self);
+        let full = matches!(applied, Applied::Full { .. });
+        self.sessions.remember(id, session, full);
         applied
     }
 

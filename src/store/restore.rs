@@ -104,11 +104,11 @@ impl Restore {
             return Err(format!("session {client} has {has} answers, through number {last_seq} there are {kept}"));
         }
         let mut before = EntryId { index: client.born, term: 0 };
-        for kept in &state.answers {
-            if !follows(before, kept.id) || !is_in_log(kept.id, self.last) {
-                return Err(format!("session {client} has the answer {} after {before}", kept.id));
+        for id in &state.answers {
+            if !follows(before, *id) || !is_in_log(*id, self.last) {
+                return Err(format!("session {client} has the answer {id} after {before}"));
             }
-            before = kept.id;
+            before = *id;
         }
         let used = state.last_used;
         if used < before.index || used > self.last.index || used <= sessions.evicted_through {

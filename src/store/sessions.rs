@@ -18,7 +18,7 @@
 //! `born` and not behind the store's `evicted_through`. So a session with `born >= evicted_through`
 //! was never evicted, and one with `born < evicted_through` is refused: it may have been.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Applied;
 use crate::raft::types::{ClientId, EntryId, Index, Session};
@@ -26,25 +26,18 @@ use crate::raft::types::{ClientId, EntryId, Index, Session};
 /// Sessions kept. One more, and the one whose last request is the oldest in the log is evicted.
 pub const MAX_SESSIONS: usize = 1024;
 /// Answers kept of a session, hence the most requests that a client may have under way. Together
-/// the sessions take at most about 6 MiB.
+/// the sessions take at most about 4 MiB.
 pub const SESSION_ANSWERS: usize = 256;
-
-/// The answer to one number of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// The entry that brought it.
-    pub id: EntryId,
-    /// Nothing was appended: the list was full.
-    pub full: bool,
-}
 
 /// What is kept of one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionState {
     /// The number that was applied last.
     pub last_seq: u64,
-    /// What became of the last numbers, `last_seq` at the back; at most [`SESSION_ANSWERS`].
-    pub answers: VecDeque<Kept>,
+    /// The entries that brought the last numbers, `last_seq` at the back; at most [`SESSION_ANSWERS`].
+    pub answers: VecDeque<EntryId>,
+    /// Those of them, by index, that appended nothing because the list was full.
+    pub full: BTreeSet<Index>,
     /// The last entry that named the session.
     pub last_used: Index,
 }
@@ -86,26 +79,32 @@ impl Sessions {
         }
         let back = usize::try_from(state.last_seq - seq).unwrap_or(usize::MAX);
         match state.answers.iter().rev().nth(back) {
-            Some(&Kept { id, full: true }) => Some(Applied::Full { id }),
-            Some(&Kept { id, full: false }) => Some(Applied::Repeated(id)),
+            Some(&id) if state.full.contains(&id.index) => Some(Applied::Full { id }),
+            Some(&id) => Some(Applied::Repeated(id)),
             None => Some(Applied::Forgotten),
         }
     }
 
-    /// Notes what became of the session's next number; may evict another session.
-    pub(super) fn remember(&mut self, session: Session, kept: Kept) {
-        let last_used = kept.id.index;
+    /// Notes that the session's next number came at `id`, and whether its list was full; may evict another
+    /// session.
+    pub(super) fn remember(&mut self, id: EntryId, session: Session, full: bool) {
         let state = self.states.entry(session.client).or_insert_with(|| SessionState {
             last_seq: 0,
             answers: VecDeque::new(),
-            last_used,
+            full: BTreeSet::new(),
+            last_used: id.index,
         });
         state.last_seq = session.seq;
-        if state.answers.len() == SESSION_ANSWERS {
-            state.answers.pop_front();
+        if state.answers.len() == SESSION_ANSWERS
+            && let Some(forgotten) = state.answers.pop_front()
+        {
+            state.full.remove(&forgotten.index);
         }
-        state.answers.push_back(kept);
-        self.by_use.insert(last_used, session.client);
+        state.answers.push_back(id);
+        if full {
+            state.full.insert(id.index);
+        }
+        self.by_use.insert(id.index, session.client);
         if self.states.len() > MAX_SESSIONS
             && let Some((last_used, client)) = self.by_use.pop_first()
         {

@@ -5,6 +5,7 @@
 
 pub mod appender;
 pub mod judge;
+pub mod played;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

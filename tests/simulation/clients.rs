@@ -1,25 +1,36 @@
-//! The clients: sessions that pipeline and retry, and appends without a session.
+//! The clients: sessions that pipeline and retry, and requests without a session; appends to the lab's
+//! log, lists of other keys, and reads.
 //!
 //! Every string is unique. Each client keeps what a user would know: what it asked, what it was
-//! answered, and when, and checks that the answers fit.
+//! answered, and when, and checks that the answers fit. `reads` says how.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::raft::ready::Refusal;
-use crate::raft::types::{ClientId, Command, EntryId, Index, Session, Token};
+use crate::raft::types::{ClientId, Command, EntryId, Index, KeyWrite, LOG_KEY, Session, Token, WriteKind};
 use crate::store::Applied;
 use crate::text::random::Random;
 
+use super::history::List;
 use super::judge::{Checked, Judge, fail};
 use super::network::delay;
-use super::profile::{Micros, Profile, chance};
+use super::profile::{Micros, Profile, chance, pick};
+use super::reads::{Answered, Reading, Reads};
 
 /// What a node answers.
 #[derive(Clone, Debug)]
 pub enum Answer {
     Applied(Applied),
+    Read(Answered),
     Refused(Refusal),
+}
+
+/// What a request asks for.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    Change(Command),
+    Read,
 }
 
 /// A request on its way to a node.
@@ -27,24 +38,32 @@ pub struct Request {
     pub after: Micros,
     pub node: usize,
     pub token: Token,
-    pub command: Command,
+    pub ask: Ask,
 }
 
-/// An append that is not answered yet.
+/// A change that is not answered yet.
 struct Op {
-    /// With a session, its number in it.
-    session: Option<Session>,
-    text: Arc<str>,
-    /// The highest index that any client had been answered when this was asked first: whatever was
-    /// answered before comes before it in the list (linearizability).
+    number: u64,
+    command: Command,
+    /// The highest index that any client knew of when this was asked first: whatever was answered
+    /// before comes before it in the log (linearizability).
     floor: Index,
     /// To be sent, again or for the first time.
     due: bool,
 }
 
+impl Op {
+    fn seq(&self) -> Option<u64> {
+        match &self.command {
+            Command::Append { session, .. } | Command::Write { session, .. } => session.map(|session| session.seq),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Client {
-    /// Appends one by one, without a session: what is not answered is not tried again.
+    /// Asks one by one, without a session: what is not answered is not tried again.
     plain: bool,
     session: Option<ClientId>,
     next_seq: u64,
@@ -56,18 +75,26 @@ struct Client {
     pipe_free_at: Micros,
 }
 
+enum Asked {
+    /// The change with this number.
+    Op(u64),
+    Read(Reading),
+}
+
 pub struct Clients {
     clients: Vec<Client>,
     nodes: usize,
     window: usize,
-    /// No new appends.
+    /// Nothing new is asked.
     pub stopped: bool,
-    tokens: BTreeMap<Token, (usize, Arc<str>)>,
+    /// A read that must be answered before the run may end, and when it was sent; 0 if it was refused.
+    last_read: Option<Micros>,
+    tokens: BTreeMap<Token, (usize, Asked)>,
     next_token: Token,
-    strings: u64,
-    /// What was answered with "ok".
-    pub acknowledged: HashMap<Arc<str>, EntryId>,
-    highest: Index,
+    numbers: u64,
+    /// The changes that were answered with "ok".
+    acknowledged: BTreeMap<u64, EntryId>,
+    pub reads: Reads,
     now: Micros,
 }
 
@@ -80,11 +107,12 @@ impl Clients {
             nodes: profile.size as usize,
             window: profile.pipeline,
             stopped: false,
+            last_read: None,
             tokens: BTreeMap::new(),
             next_token: 1,
-            strings: 0,
-            acknowledged: HashMap::new(),
-            highest: 0,
+            numbers: 0,
+            acknowledged: BTreeMap::new(),
+            reads: Reads::default(),
             now: 0,
         }
     }
@@ -95,24 +123,43 @@ impl Clients {
 
     /// Does nobody wait for an answer?
     pub fn are_answered(&self) -> bool {
-        self.clients.iter().all(|client| client.ops.is_empty())
+        self.last_read.is_none() && self.clients.iter().all(|client| client.ops.is_empty())
     }
 
-    /// One more append by the first client, although they have stopped.
-    pub fn last_append(&mut self) {
+    /// One more append and one more read by the first client, although they have stopped.
+    pub fn last_requests(&mut self, random: &mut Random) {
         let session = self.clients[0].session.get_or_insert(ClientId { born: 0, nonce: 0 });
         let session = Session { client: *session, seq: self.clients[0].next_seq };
         self.clients[0].next_seq += 1;
-        self.invoke(0, Some(session));
+        self.invoke(0, Some(session), random);
+        self.last_read = Some(0);
     }
 
-    fn invoke(&mut self, client: usize, session: Option<Session>) {
-        self.strings += 1;
-        let text = format!("{client}-{}", self.strings).into();
+    fn invoke(&mut self, client: usize, session: Option<Session>, random: &mut Random) {
+        self.numbers += 1;
+        let number = self.numbers;
+        let command = self.command(format!("{client}-{number}"), session, random);
+        self.reads.calls(number, &command);
         if self.clients[client].ops.is_empty() {
             self.clients[client].waits_since = self.now;
         }
-        self.clients[client].ops.push_back(Op { session, text, floor: self.highest, due: true });
+        let floor = self.reads.floor;
+        self.clients[client].ops.push_back(Op { number, command, floor, due: true });
+    }
+
+    /// A change that brings this string, which nothing else has.
+    fn command(&mut self, text: String, session: Option<Session>, random: &mut Random) -> Command {
+        let more: Arc<str> = format!("{text} too").into();
+        let text: Arc<str> = text.into();
+        let (kind, key, values): (_, Arc<str>, List) = match random.below(20) {
+            0..10 => return Command::Append { session, text },
+            10 => (WriteKind::Append, LOG_KEY.into(), vec![text, more]),
+            11 => (WriteKind::Put, self.reads.key(random), Vec::new()),
+            12..15 => (WriteKind::Put, self.reads.key(random), vec![text]),
+            15 => (WriteKind::Append, self.reads.key(random), vec![text, more]),
+            _ => (WriteKind::Append, self.reads.key(random), vec![text]),
+        };
+        Command::Write { session, write: Arc::new(KeyWrite { kind, key, values }) }
     }
 
     /// A client's turn: give up waiting, ask something new, send what is due. `applied` is what a
@@ -141,14 +188,22 @@ impl Clients {
         if !self.stopped {
             self.asks(at, applied, random);
         }
-        self.sends(at, now, profile, random)
+        let mut requests = self.sends(at, now, profile, random);
+        let last_due = at == 0 && self.last_read.is_some_and(|sent| now > sent + profile.patience);
+        if last_due && self.last_read.replace(now) > Some(0) {
+            self.clients[at].target = random.below(nodes) as usize;
+        }
+        if last_due || (!self.stopped && chance(random, profile.reads)) {
+            requests.extend(self.reads_something(at, profile, random));
+        }
+        requests
     }
 
     fn asks(&mut self, at: usize, applied: Index, random: &mut Random) {
         let client = &mut self.clients[at];
         if client.plain {
             if client.ops.is_empty() {
-                self.invoke(at, None);
+                self.invoke(at, None, random);
             }
             return;
         }
@@ -159,13 +214,13 @@ impl Clients {
         for _ in 0..=random.below(self.window as u64) {
             let client = &mut self.clients[at];
             // The store keeps a session's last answers only, so it must not run far ahead.
-            let oldest = client.ops.front().and_then(|op| op.session).map_or(client.next_seq, |oldest| oldest.seq);
+            let oldest = client.ops.front().and_then(Op::seq).unwrap_or(client.next_seq);
             if let Some(id) = client.session
                 && client.next_seq < oldest + self.window as u64
             {
                 let session = Session { client: id, seq: client.next_seq };
                 client.next_seq += 1;
-                self.invoke(at, Some(session));
+                self.invoke(at, Some(session), random);
             }
         }
     }
@@ -177,56 +232,95 @@ impl Clients {
             op.due = false;
             let token = self.next_token;
             self.next_token += 1;
-            self.tokens.insert(token, (at, op.text.clone()));
+            self.tokens.insert(token, (at, Asked::Op(op.number)));
             client.pipe_free_at = client.pipe_free_at.max(now + delay(profile, random));
             if !chance(random, profile.loss) {
-                requests.push(Request {
-                    after: client.pipe_free_at - now,
-                    node: client.target,
-                    token,
-                    command: Command::Append { session: op.session, text: op.text.clone() },
-                });
+                let (after, node) = (client.pipe_free_at - now, client.target);
+                requests.push(Request { after, node, token, ask: Ask::Change(op.command.clone()) });
             }
         }
         requests
     }
 
+    /// A read of its own: what is lost or refused is not tried again. Now and then it asks somebody
+    /// else than the leader that it knows, who may have led once.
+    fn reads_something(&mut self, at: usize, profile: &Profile, random: &mut Random) -> Option<Request> {
+        let reading = self.reads.begins(random);
+        let token = self.next_token;
+        self.next_token += 1;
+        self.tokens.insert(token, (at, Asked::Read(reading)));
+        let anybody = random.below(self.nodes as u64) as usize;
+        let node = pick(random, &[self.clients[at].target, self.clients[at].target, anybody]);
+        let request = Request { after: delay(profile, random), node, token, ask: Ask::Read };
+        (!chance(random, profile.loss)).then_some(request)
+    }
+
+    /// What the read with this token is about.
+    pub fn reading(&self, token: Token) -> Option<&Reading> {
+        match self.tokens.get(&token) {
+            Some((_, Asked::Read(reading))) => Some(reading),
+            _ => None,
+        }
+    }
+
     /// An answer arrives.
     pub fn heard(&mut self, token: Token, answer: Answer, judge: &Judge) -> Checked {
-        let Some((at, text)) = self.tokens.remove(&token) else {
+        let Some((at, asked)) = self.tokens.remove(&token) else {
             return fail("one answer", format!("request {token} is answered twice: {answer:?}"));
         };
-        match answer {
-            Answer::Applied(Applied::Ok(id) | Applied::Repeated(id)) => self.acknowledge(at, &text, id, judge),
-            Answer::Applied(Applied::Gap { .. }) => {
+        match (asked, answer) {
+            (Asked::Op(number), Answer::Applied(applied)) => self.applied(at, number, applied, judge),
+            (Asked::Op(number), Answer::Refused(refusal)) => {
+                self.refused(at, number, refusal);
+                Ok(())
+            }
+            (Asked::Read(reading), Answer::Read(answered)) => {
+                self.last_read = None;
+                self.reads.returns(reading, answered, judge)
+            }
+            (Asked::Read(_), Answer::Refused(refusal)) => {
+                let client = &mut self.clients[at];
+                self.last_read = self.last_read.map(|_| 0);
+                match refusal {
+                    // Where the changes go is their own affair.
+                    _ if !client.ops.is_empty() => {}
+                    Refusal::Redirect { leader } => client.target = leader.0 as usize - 1,
+                    _ => client.target = (client.target + 1) % self.nodes,
+                }
+                Ok(())
+            }
+            (_, other) => fail("one answer", format!("request {token} is answered {other:?}")),
+        }
+    }
+
+    fn applied(&mut self, at: usize, number: u64, applied: Applied, judge: &Judge) -> Checked {
+        match applied {
+            Applied::Ok(id) | Applied::Repeated(id) => self.acknowledge(at, number, id, judge),
+            Applied::Gap { .. } => {
                 self.retry(at, None);
                 Ok(())
             }
             // A copy of a request that was answered long ago.
-            Answer::Applied(Applied::Forgotten) if self.acknowledged.contains_key(&text) => Ok(()),
-            Answer::Applied(other) => fail("session answers", format!("{text:?} is answered {other:?}")),
-            Answer::Refused(refusal) => {
-                self.refused(at, &text, refusal);
-                Ok(())
-            }
+            Applied::Forgotten if self.acknowledged.contains_key(&number) => Ok(()),
+            other => fail("session answers", format!("change {number} is answered {other:?}")),
         }
     }
 
-    fn refused(&mut self, at: usize, text: &Arc<str>, refusal: Refusal) {
+    fn refused(&mut self, at: usize, number: u64, refusal: Refusal) {
         let nodes = self.nodes;
         let client = &mut self.clients[at];
         if client.plain && matches!(refusal, Refusal::Unknown { .. }) {
             // It may still be committed, so it must not be asked again.
-            client.ops.retain(|op| op.text != *text);
+            client.ops.retain(|op| op.number != number);
             return;
         }
         let target = match refusal {
             Refusal::Redirect { leader } => leader.0 as usize - 1,
             // Once for all that were refused together.
-            _ if client.ops.front().is_some_and(|op| op.text == *text) => (client.target + 1) % nodes,
+            _ if client.ops.front().is_some_and(|op| op.number == number) => (client.target + 1) % nodes,
             _ => client.target,
         };
-        if client.ops.iter().any(|op| op.text == *text) {
+        if client.ops.iter().any(|op| op.number == number) {
             self.retry(at, Some(target));
         }
     }
@@ -239,23 +333,24 @@ impl Clients {
         client.ops.iter_mut().for_each(|op| op.due = true);
     }
 
-    fn acknowledge(&mut self, at: usize, text: &Arc<str>, id: EntryId, judge: &Judge) -> Checked {
-        match judge.applied.get(text) {
-            Some(known) if *known == id => {}
-            known => return fail("acknowledged", format!("{text:?} is answered ok {id}, but stands at {known:?}")),
+    fn acknowledge(&mut self, at: usize, number: u64, id: EntryId, judge: &Judge) -> Checked {
+        let first = *self.acknowledged.entry(number).or_insert(id);
+        if first != id {
+            return fail("acknowledged", format!("change {number} is answered ok {first}, and then {id}"));
         }
-        self.acknowledged.insert(text.clone(), id);
+        self.reads.acknowledged(number, id);
         let client = &mut self.clients[at];
-        let Some(place) = client.ops.iter().position(|op| op.text == *text) else { return Ok(()) };
+        // Else it was given up, or this is a copy of an answer.
+        let Some(place) = client.ops.iter().position(|op| op.number == number) else { return Ok(()) };
         let Some(op) = client.ops.remove(place) else { return Ok(()) };
+        judge.was_done(id, &op.command)?;
         if id.index <= op.floor {
-            let why = format!("{text:?} was asked after {} was answered, and stands at {id}", op.floor);
+            let why = format!("{} was asked after {} was known, and stands at {id}", op.command.words(), op.floor);
             return fail("linearizable", why);
         }
         if place == 0 {
             client.waits_since = self.now;
         }
-        self.highest = self.highest.max(id.index);
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ use crate::store::{Applied, Store};
 
 use super::disk::SimDisk;
 use super::profile::Profile;
+use super::reads::{Answered, Versions};
 
 /// Which check failed, and how.
 #[derive(Clone, Debug)]
@@ -50,9 +51,28 @@ pub struct Judge {
     results: Vec<Applied>,
     store: Store,
     /// Every string that was applied, and where.
-    pub applied: HashMap<Arc<str>, EntryId>,
+    strings: HashMap<Arc<str>, EntryId>,
+    versions: Versions,
     /// The node whose disk was wiped, and what was on it: it held copies that were counted.
     pub wiped: Option<(NodeId, Persistent)>,
+}
+
+/// The strings that a change brings; no two changes bring the same.
+fn strings_of(command: &Command) -> &[Arc<str>] {
+    match command {
+        Command::Append { text, .. } => std::slice::from_ref(text),
+        Command::Write { write, .. } => &write.values,
+        _ => &[],
+    }
+}
+
+/// The same change, as if it had no session.
+pub fn without_session(command: &Command) -> Command {
+    match command {
+        Command::Append { text, .. } => Command::Append { session: None, text: text.clone() },
+        Command::Write { write, .. } => Command::Write { session: None, write: write.clone() },
+        other => other.clone(),
+    }
 }
 
 impl Judge {
@@ -68,7 +88,8 @@ impl Judge {
             committed: Vec::new(),
             results: Vec::new(),
             store: Store::new(),
-            applied: HashMap::new(),
+            strings: HashMap::new(),
+            versions: Versions::default(),
             wiped: None,
         }
     }
@@ -307,13 +328,46 @@ impl Judge {
         }
         self.committed.push(entry.clone());
         let result = self.store.apply(entry);
-        if let (Applied::Ok(id), Command::Append { text, .. }) = (&result, &entry.command)
-            && let Some(first) = self.applied.insert(text.clone(), *id)
-        {
-            return fail("exactly once", format!("{text:?} is in the list twice: {first} and {id}"));
+        if let Applied::Ok(id) = result {
+            self.versions.wrote(entry);
+            for text in strings_of(&entry.command) {
+                if let Some(first) = self.strings.insert(text.clone(), id) {
+                    return fail("exactly once", format!("{text:?} is written twice: {first} and {id}"));
+                }
+            }
         }
         self.results.push(result);
         Ok(())
+    }
+
+    /// A client was told that its change is done, by this entry.
+    pub fn was_done(&self, id: EntryId, command: &Command) -> Checked {
+        let at = id.index as usize - 1;
+        let entry = self.committed.get(at).filter(|entry| entry.id == id);
+        let same = entry.is_some_and(|entry| without_session(&entry.command) == without_session(command));
+        match same && self.results[at] == Applied::Ok(id) {
+            true => Ok(()),
+            false => fail("acknowledged", format!("{} is answered ok {id}, there is {entry:?}", command.words())),
+        }
+    }
+
+    /// A read was answered that must have seen everything through `prefix`. Was that the state there?
+    /// Gives the prefix.
+    pub fn prefix_of(&self, key: &str, from: Index, prefix: Index, answered: &Answered) -> Result<Index, Failure> {
+        let right = match answered {
+            _ if !self.sees_inside => true,
+            Answered::List(list) => self.versions.is_state(key, prefix, list.as_ref()),
+            Answered::Log(strings) => {
+                let all = self.store.strings();
+                let start = all.partition_point(|(id, _)| id.index < from);
+                let end = all.partition_point(|(id, _)| id.index <= prefix);
+                all[start..end] == **strings
+            }
+        };
+        match right {
+            true => Ok(prefix),
+            false => fail("linearizable", format!("a read of {key:?} that knew {prefix} gives {answered:?}")),
+        }
     }
 
     /// A node's state machine did the same as all others with the entry.

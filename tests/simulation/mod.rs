@@ -14,17 +14,19 @@
 //! ```
 //!
 //! Reading order: `profile` (what a seed means), `world` (time and the queue), `node` (the raft loop
-//! in pieces), `disk`, `network`, `clients`, `faults`, `judge`, `finale`, `run`, `mutants`.
+//! in pieces), `disk`, `network`, `clients`, `reads`, `history`, `faults`, `judge`, `finale`, `run`, `mutants`.
 
 mod chronicle;
 mod clients;
 mod disk;
 mod faults;
 mod finale;
+mod history;
 mod judge;
 mod mutants;
 mod network;
 mod node;
 mod profile;
+mod reads;
 mod run;
 mod world;

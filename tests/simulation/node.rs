@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::raft::mutants::Mutant;
 use crate::raft::ready::{HeartbeatTimer, Input, Ready};
-use crate::raft::types::{Command, Index, NodeId};
+use crate::raft::types::{Index, NodeId};
 use crate::raft::{Config, Raft};
 use crate::store::Store;
 use crate::text::random::Random;
 
 use super::clients::Answer;
 use super::disk::SimDisk;
-use super::judge::Checked;
+use super::judge::{Checked, fail};
 use super::profile::{ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, MS, Micros, Profile, between, chance};
 use super::world::{Happening, MAX_INBOX, World};
 
@@ -291,10 +291,16 @@ impl World {
             let result = node.store.apply(&committed.entry);
             self.judge.applied(node.id, &committed.entry, &result)?;
             node.applied = committed.entry.id.index;
-            answers.extend(committed.token.map(|token| (token, result)));
+            answers.extend(committed.token.map(|token| (token, Answer::Applied(result))));
         }
-        for (token, result) in answers {
-            self.answer(token, Answer::Applied(result));
+        for token in &ready.reads {
+            match self.clients.reading(*token) {
+                Some(reading) => answers.push((*token, Answer::Read(reading.answer(&node.store)))),
+                None => return fail("one answer", format!("{} serves the read {token} again", node.id)),
+            }
+        }
+        for (token, answer) in answers {
+            self.answer(token, answer);
         }
         Ok(())
     }
@@ -386,14 +392,5 @@ impl World {
         let fresh = SimDisk::new(self.nodes[n].id, self.profile.size, id);
         let lost = std::mem::replace(&mut self.disks[n], fresh);
         self.judge.wipe(self.nodes[n].id, lost.durable);
-    }
-}
-
-/// The mutant that loses a client's session.
-pub fn without_session(command: Command) -> Command {
-    match command {
-        Command::Append { text, .. } => Command::Append { session: None, text },
-        Command::Write { write, .. } => Command::Write { session: None, write },
-        other => other,
     }
 }

@@ -110,6 +110,8 @@ pub struct Profile {
     /// How long a client waits for an answer before it tries again, and between two new requests.
     pub patience: Micros,
     pub think: Micros,
+    /// How often a client reads when it wakes.
+    pub reads: u64,
 }
 
 impl Profile {
@@ -143,6 +145,7 @@ impl Profile {
             pipeline: pick(random, &[1, 2, 4, 12]),
             patience: pick(random, &[10 * MS, 40 * MS, 150 * MS]),
             think: pick(random, &[3 * MS, 10 * MS, 30 * MS, 100 * MS]),
+            reads: pick(random, &[100, 300, 300, 900]),
         }
     }
 

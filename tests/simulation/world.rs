@@ -11,16 +11,16 @@ use crate::raft::Raft;
 use crate::raft::message::{Body, Message};
 use crate::raft::mutants::Mutant;
 use crate::raft::ready::Input;
-use crate::raft::types::{Command, DiskId, Entry, EntryId, NodeId, Role, Token};
+use crate::raft::types::{DiskId, Entry, EntryId, NodeId, Role, Token};
 use crate::text::random::Random;
 use crate::wire::{self, peer};
 
 use super::chronicle::Chronicle;
-use super::clients::{Answer, Clients, Request};
+use super::clients::{Answer, Ask, Clients, Request};
 use super::disk::SimDisk;
-use super::judge::{Checked, Judge, fail};
+use super::judge::{Checked, Judge, fail, without_session};
 use super::network::{Network, delay};
-use super::node::{SimNode, without_session};
+use super::node::SimNode;
 use super::profile::{MS, Micros, Profile, between, chance};
 
 /// Inputs that wait at a node at the most; what comes then is lost.
@@ -68,7 +68,7 @@ pub enum Happening {
     Request {
         node: usize,
         token: Token,
-        command: Command,
+        ask: Ask,
     },
     Answered {
         token: Token,
@@ -190,11 +190,12 @@ impl World {
                 self.client_wakes(client);
                 Ok(())
             }
-            Happening::Request { node, token, command } => {
+            Happening::Request { node, token, ask: Ask::Change(command) } => {
                 let lost = self.mutant == Some(Mutant::FailoverRetry);
-                let command = if lost { without_session(command) } else { command };
+                let command = if lost { without_session(&command) } else { command };
                 self.input(node, Input::Propose { token, command })
             }
+            Happening::Request { node, token, ask: Ask::Read } => self.input(node, Input::Read { token }),
             Happening::Answered { token, answer } => {
                 if self.chronicle.aloud {
                     self.note(format!("request {token} is answered {answer:?}"));
@@ -324,11 +325,11 @@ impl World {
         let applied = pick_applied(self);
         let now = self.now;
         for request in self.clients.wakes(client, now, applied, &self.profile, &mut self.random) {
-            let Request { after, node, token, command } = request;
+            let Request { after, node, token, ask } = request;
             if self.chronicle.aloud {
-                self.note(format!("client {client} asks node_{} as request {token}: {command:?}", node + 1));
+                self.note(format!("client {client} asks node_{} as request {token}: {ask:?}", node + 1));
             }
-            self.push(after, Happening::Request { node, token, command });
+            self.push(after, Happening::Request { node, token, ask });
         }
         let think = self.profile.think;
         let after = between(&mut self.random, (think / 2, think * 2));

@@ -49,9 +49,13 @@ impl Snapshot {
 }
 
 impl Node {
-    /// A batch is on disk.
+    /// A batch is on disk. One that begins a new file says everything anew: what it does not say is gone with
+    /// the old files.
     pub fn write(&mut self, records: Vec<Record>) {
         let id = self.config.id;
+        if matches!(records.first(), Some(Record::Base { .. })) {
+            self.synced = Persistent::default();
+        }
         for record in records {
             self.synced.apply(record).unwrap_or_else(|wrong| panic!("{id} wrote a record that cannot follow: {wrong}"));
         }
@@ -63,7 +67,6 @@ impl Node {
         let Installable { snapshot, store } =
             self.installable.take().unwrap_or_else(|| panic!("{id} installs what has not come"));
         assert_eq!(snapshot.meta, meta, "{id} installs another snapshot than has come");
-        self.synced.compact(meta.last, meta.sum);
         (self.snapshot, self.store) = (Some(snapshot), store);
     }
 
@@ -78,10 +81,10 @@ impl Node {
         received.text.push_str(&data);
         let through = received.text.len() as u64;
         if through < meta.bytes {
-            return self.inbox.push(Input::ChunkStored { meta, through });
+            return self.pieces.push(Input::ChunkStored { meta, through });
         }
         let Some(snapshot) = self.received.take() else { return };
-        self.inbox.push(match snapshot.read() {
+        self.pieces.push(match snapshot.read() {
             Ok(store) => {
                 let readmitted = store.readmitted().iter().map(|(node, disk)| (*node, *disk)).collect();
                 self.installable = Some(Installable { snapshot, store });
@@ -141,6 +144,8 @@ impl World {
             }
         }
         (node.received, node.installable) = (None, None);
+        node.pieces_held = false;
+        node.pieces.clear();
         node.disk_held = false;
         node.inbox.clear();
         node.next_heartbeat = None;
@@ -194,10 +199,19 @@ impl World {
         let (opening, sum) = (raft.opening(index), raft.log().sum(index));
         node.write(opening);
         let snapshot = Snapshot::new(&node.store, last, sum);
-        node.synced.compact(last, sum);
         let meta = snapshot.meta;
         node.snapshot = Some(snapshot);
         self.input(id, vec![Input::SnapshotMade { meta }]);
+    }
+
+    /// The node takes a while to store a piece of a snapshot; or no more.
+    pub fn hold_pieces(&mut self, id: NodeId, held: bool) {
+        let node = self.node(id);
+        node.pieces_held = held;
+        if !held {
+            let pieces = std::mem::take(&mut node.pieces);
+            self.input(id, pieces);
+        }
     }
 
     pub fn chunk_size(&mut self, bytes: usize) {
