@@ -192,7 +192,12 @@ fn check_content_type(head: &Head) -> Result<(), Response> {
         Some(kind) if kind.eq_ignore_ascii_case("application/json") => Ok(()),
         _ => {
             let got = given.map_or("none".to_string(), shorten);
-            Err(error(415, format!("Content-Type: expected application/json, got {got} (curl -H 'Content-Type: application/json')")))
+            Err(error(
+                415,
+                format!(
+                    "Content-Type: expected application/json, got {got} (curl -H 'Content-Type: application/json')"
+                ),
+            ))
         }
     }
 }
