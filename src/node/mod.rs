@@ -3,7 +3,8 @@
 //! ```text
 //! listener ─▶ connections (decode) ─┐
 //! election timer ───────────────────┼─▶ inbox ─▶ RAFT LOOP ─▶ outboxes ─▶ senders (encode)
-//! heartbeat ────────────────────────┘              ├─▶ replies ─▶ connections
+//! heartbeat ────────────────────────┤              ├─▶ replies ─▶ connections
+//! snapshots ────────────────────────┘              ├─▶ jobs ─▶ snapshots (make, store, free)
 //!                                                  └─▶ event log ─▶ standard output, watchers
 //! ```
 //!
