@@ -5,10 +5,12 @@
 //! Where this lab behaves otherwise than the report's PySyncObj, the test says why.
 
 mod common;
+#[path = "common/web.rs"]
+mod web;
 
-use common::web::json::Json;
-use common::web::{Web, member, number};
 use common::{CALM, Lab};
+use web::json::Json;
+use web::{Web, member, number};
 
 const NODES: [usize; 3] = [1, 2, 3];
 

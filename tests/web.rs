@@ -1,16 +1,18 @@
 //! HTTP as the handout has it, with the programs that students use, and with bytes that no program would send.
 
 mod common;
+#[path = "common/web.rs"]
+mod web;
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::web::json::Json;
-use common::web::{Web, command, free_base, member};
 use common::{CALM, Lab, PATIENCE};
+use web::json::Json;
+use web::{Web, command, free_base, member};
 
 /// A cluster with a leader, and its web server.
 fn started() -> (Lab, Web) {
@@ -176,6 +178,26 @@ fn what_no_program_sends_is_refused_and_harms_nobody() {
     }
     web.get(1, "/keys/a").expect(404);
     assert_eq!(lab.wait_for_equal_logs(), before);
+}
+
+/// A head that never ends, and one that comes a byte at a time: each has its time as a whole.
+#[test]
+fn slow_senders_are_told_so() {
+    let lab = Lab::prepare(1, &[]);
+    let web = Web::start(&lab, &[]);
+    thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(web.raw(1, b"GET /keys HTTP/1.1\r\nHost: ").get(9..12), Some("408")));
+        let mut dripping = TcpStream::connect(web.address(1)).unwrap();
+        dripping.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let mut answer = [0; 12];
+        dripping.write_all(b"GET /keys HTTP/1.1\r\nX: ").unwrap();
+        while dripping.read(&mut answer).is_err() {
+            assert!(Instant::now() < deadline, "a byte now and then keeps it for ever");
+            dripping.write_all(b"x").unwrap();
+        }
+        assert_eq!(&answer[9..], b"408");
+    });
 }
 
 #[test]

@@ -6,7 +6,6 @@
 pub mod appender;
 pub mod judge;
 pub mod played;
-pub mod web;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

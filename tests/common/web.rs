@@ -1,10 +1,11 @@
 //! `client web` as a process, and a small HTTP client that says what came byte for byte.
+#![allow(dead_code)] // each test file uses a part of it
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use super::{Lab, PATIENCE, free_port};
+use crate::common::{Lab, PATIENCE, free_port};
 
 #[path = "../../client/json.rs"]
 pub mod json;
