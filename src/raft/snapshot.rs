@@ -167,10 +167,10 @@ impl Raft {
         self.released = last.index;
         self.snapshot = Some(meta);
         self.ready.installed = Some(meta);
-        for (node, disk) in readmitted {
-            self.adopt_disk(node, disk);
-        }
         self.tell(Fact::Installed { last, sum, bytes, from });
+        for (node, disk) in readmitted {
+            self.readmitted(disk.since, node, disk.id);
+        }
         self.send_matched(from, last.index, 0);
     }
 }
