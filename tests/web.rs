@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{CALM, Lab, PATIENCE};
+use common::{CALM, Lab, PATIENCE, free_ports};
 use web::json::Json;
-use web::{Web, command, free_base, member};
+use web::{Web, command, member};
 
 /// A cluster with a leader, and its web server.
 fn started() -> (Lab, Web) {
@@ -410,7 +410,7 @@ fn without_a_majority_it_says_what_is_down_and_what_may_still_happen() {
 #[test]
 fn ports_and_flags_are_checked_before_anything_is_said() {
     let lab = Lab::prepare(3, &[]);
-    let base = free_base(3);
+    let base = free_ports(3);
     let _taken = TcpListener::bind(("127.0.0.1", base + 2)).unwrap();
     for (arguments, code, part) in [
         (&[][..], 1, "--http-base"),
@@ -427,7 +427,7 @@ fn ports_and_flags_are_checked_before_anything_is_said() {
     let output = command(&lab, 65_534, &[]).stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "node 3 would have port 65536");
     // It ends when its standard input does.
-    let mut child = command(&lab, free_base(3), &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command(&lab, free_ports(3), &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut first = [0; 9];
     child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
     drop(child.stdin.take());

@@ -2,10 +2,10 @@
 #![allow(dead_code)] // each test file uses a part of it
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use crate::common::{Lab, PATIENCE, free_port};
+use crate::common::{Lab, PATIENCE, free_ports};
 
 #[path = "../../client/json.rs"]
 pub mod json;
@@ -29,7 +29,7 @@ pub struct Response {
 impl Web {
     /// Starts it and waits until it listens.
     pub fn start(lab: &Lab, arguments: &[&str]) -> Web {
-        let base = free_base(lab.size());
+        let base = free_ports(lab.size());
         let mut child = command(lab, base, arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         for node in 1..=lab.size() {
@@ -154,14 +154,4 @@ pub fn command(lab: &Lab, base: u16, arguments: &[&str]) -> Command {
     ]);
     command.args(arguments);
     command
-}
-
-/// The first of so many ports that nobody has.
-pub fn free_base(size: usize) -> u16 {
-    loop {
-        let base = free_port();
-        if (base..base + size as u16).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return base;
-        }
-    }
 }
