@@ -56,7 +56,7 @@ impl Raft {
         if meta.last.index <= before {
             return;
         }
-        self.log.compact(meta.last);
+        self.ready.gone = self.log.compact(meta.last);
         self.snapshot = Some(meta);
         if let State::Leader(leader) = &mut self.state {
             leader.progress.values_mut().for_each(|progress| progress.compacted(meta.last.index));
@@ -161,7 +161,7 @@ impl Raft {
         let SnapshotMeta { last, sum, bytes, .. } = meta;
         #[cfg(test)]
         let last = self.bend_install(last);
-        self.log.install(last, sum);
+        self.ready.gone = self.log.install(last, sum);
         self.commit_index = last.index;
         self.leader_commit = self.leader_commit.max(last.index);
         self.released = last.index;
