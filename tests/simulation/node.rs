@@ -367,11 +367,11 @@ impl World {
             id: node.id,
             size: self.profile.size,
             disk: self.disks[n].id,
-            new_disk: false,
+            new_disk: persistent.current_term == 0 && persistent.entries.is_empty(),
             pre_vote: self.profile.pre_vote,
             election_timeout: (Duration::from_micros(ELECTION_TIMEOUT.0), Duration::from_micros(ELECTION_TIMEOUT.1)),
             heartbeat_interval: Duration::from_micros(HEARTBEAT_INTERVAL),
-            settings: "simulated".to_owned(),
+            settings: told_settings(),
             mutant: self.mutant,
         };
         let (mut raft, ready) = Raft::new(config, persistent, None, node.clock.reads(self.now));
@@ -393,4 +393,10 @@ impl World {
         let lost = std::mem::replace(&mut self.disks[n], fresh);
         self.judge.wipe(self.nodes[n].id, lost.durable);
     }
+}
+
+/// The timers, in the words of a node's START line.
+fn told_settings() -> String {
+    let ((low, high), beat) = (ELECTION_TIMEOUT, HEARTBEAT_INTERVAL);
+    format!("election timeout {}-{} ms, heartbeat every {} ms", low / MS, high / MS, beat / MS)
 }
