@@ -50,7 +50,7 @@
 //!                                                        └─▶ event-log ─▶ standard output, watchers
 //! ```
 //!
-//! Every queue is bounded; `node/limits.rs` says how far, and what happens then. No signal can be
+//! A short-lived `disk-sweep` deletes the files that a snapshot has replaced. Every queue is bounded; `node/limits.rs` says how far, and what happens then. No signal can be
 //! caught with std, so a node lives crash-only: it ends with its process, at any moment.
 //!
 //! # What is left out

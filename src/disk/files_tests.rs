@@ -357,7 +357,16 @@ fn a_failure_anywhere_closes_the_log_for_ever() {
         };
         assert!(error.to_string().contains(".tmp: cannot rename it to"), "{error}");
         assert!(wal.append(&[entry(8, 3, "x")]).unwrap_err().to_string().contains("the log is closed"));
+        assert!(names(&dir.0).contains("wal.1"), "nothing goes before the snapshot is in its place");
     }
+
+    // A snapshot gets its place after the file that follows it.
+    let dir = TempDir::new();
+    let (mut wal, history) = begin(&dir);
+    let stored = receive(&mut Receiver::new(&dir.0), history.snapshot(7));
+    fs::create_dir(dir.0.join("wal.2")).unwrap();
+    wal.install(&history.opening(7), stored).unwrap_err();
+    assert_eq!(names(&dir.0), names_of(&["wal.1", "wal.2"]));
 
     // What was sealed is not what it was.
     let dir = TempDir::new();

@@ -445,7 +445,7 @@ mod leader {
             let gets_snapshot = !done.ready.send_chunks.is_empty();
             let is_probed = done.sent.iter().any(|(to, _)| *to == THREE);
             match rejected {
-                4 => assert!(done.errors().len() == 0 && !gets_snapshot, "it has acknowledged 4: an old message"),
+                4 => assert!(done.errors().is_empty() && !gets_snapshot, "it has acknowledged 4: an old message"),
                 5 | 6 => assert!(gets_snapshot),
                 _ => assert!(is_probed && done.append_to(THREE).0 == id(6, 3)),
             }
