@@ -55,8 +55,7 @@ While it runs, type into its terminal, with Enter:
 
 const DEFAULT_BASE_PORT: u64 = 26001;
 /// What is passed on to the nodes as it is.
-const PASSED_ON: [&str; 4] =
-    ["--election-timeout-ms", "--heartbeat-interval-ms", "--pre-vote", "--snapshot-log-bytes"];
+const PASSED_ON: [&str; 4] = ["--election-timeout-ms", "--heartbeat-interval-ms", "--pre-vote", "--snapshot-log-bytes"];
 /// The most lines that wait to be printed; beyond that the nodes wait, and end when that takes too long.
 const QUEUE: usize = 20_000;
 /// The most lines that go out with one write.

@@ -1,7 +1,8 @@
 //! What the scheduler does to a cluster.
 
+use super::clients::Ask;
 use super::judge::Checked;
-use super::network::groups;
+use super::network::{delay, groups};
 use super::profile::{Fault, MS, Micros, between, pick};
 use super::world::{Happening, World};
 use crate::raft::types::{NodeId, Role};
@@ -93,18 +94,36 @@ impl World {
         self.attend(node)
     }
 
-    /// One node a run loses its disk, and only after each other node has met it, durably: before
-    /// that nobody could know that it is not the same.
+    /// A node loses its disk; the next one only when this one is counted again, and knows it: until then it
+    /// votes for nobody. And only after each other node has met it, durably: before that nobody could
+    /// know that it is not the same.
     fn wipe_some(&mut self) {
         let node = self.any_node();
-        let (id, disk) = (self.nodes[node].id, self.disks[node].id);
-        let others = (0..self.nodes.len()).filter(|other| *other != node);
-        let met = others
-            .into_iter()
-            .all(|other| self.disks[other].durable.disks.get(&id).is_some_and(|known| known.id == disk));
-        if self.nodes.len() > 2 && self.judge.wiped.is_none() && met {
+        let all = 0..self.nodes.len();
+        let remembers = |other: usize, of: usize| {
+            let known = self.disks[other].durable.disks.get(&self.nodes[of].id);
+            known.map(|known| known.id == self.disks[of].id)
+        };
+        let met = all.clone().filter(|other| *other != node).all(|other| remembers(other, node) == Some(true));
+        let knows = all.clone().all(|other| remembers(other, other) != Some(false));
+        if all.len() > 2 && met && knows && self.judge.ledger.not_counted(&self.disks).is_empty() {
             self.wipe(node);
         }
+    }
+
+    /// Somebody looks after a lost disk: asks the leader to count it, or whom he takes for the leader.
+    pub fn operator_wakes(&mut self) -> Checked {
+        let length = if self.clients.stopped { 20 * MS } else { self.length() };
+        self.push(length, Happening::OperatorWakes);
+        for lost in self.judge.ledger.not_counted(&self.disks) {
+            let anybody = self.any_node();
+            let node = self.leader().filter(|_| anybody > 0 || self.clients.stopped).unwrap_or(anybody);
+            let (lost, token) = (self.nodes[lost].id, self.clients.readmits());
+            self.note(format!("{} is asked to readmit {lost} as request {token}", self.nodes[node].id));
+            let after = delay(&self.profile, &mut self.random);
+            self.push(after, Happening::Request { node, token, ask: Ask::Readmit(lost) });
+        }
+        Ok(())
     }
 
     /// Some links are cut, and heal together after a while.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::raft::Raft;
 use crate::raft::message::{Body, Message};
 use crate::raft::mutants::Mutant;
-use crate::raft::ready::Input;
+use crate::raft::ready::{Input, SendChunk, StoreChunk};
 use crate::raft::types::{DiskId, Entry, EntryId, NodeId, Role, Token};
 use crate::text::random::Random;
 use crate::wire::{self, peer};
@@ -52,6 +52,22 @@ pub enum Happening {
         node: usize,
         life: u64,
     },
+    SnapshotMade {
+        node: usize,
+        life: u64,
+    },
+    SendsChunk {
+        node: usize,
+        life: u64,
+        send: SendChunk,
+    },
+    StoresChunk {
+        node: usize,
+        life: u64,
+        chunk: StoreChunk,
+    },
+    /// Somebody looks after disks that were lost.
+    OperatorWakes,
     /// The node looks whether it has a connection to the peer.
     Dials {
         node: usize,
@@ -147,6 +163,7 @@ impl World {
             sequence: 0,
             line: String::new(),
         };
+        world.judge.meets(&world.disks);
         for node in 0..size as usize {
             world.push(node as Micros * 100, Happening::Restarts { node });
         }
@@ -154,6 +171,7 @@ impl World {
             world.push(MS, Happening::ClientWakes { client });
         }
         world.push(world.profile.fault_interval, Happening::Fault);
+        world.push(world.profile.fault_interval, Happening::OperatorWakes);
         world
     }
 
@@ -175,6 +193,10 @@ impl World {
             Happening::Arrives { to, packet } => self.arrives(to, packet),
             Happening::Wakes { node, life } => self.wakes(node, life),
             Happening::Synced { node, life } => self.synced(node, life),
+            Happening::SnapshotMade { node, life } => self.snapshot_made(node, life),
+            Happening::SendsChunk { node, life, send } => self.sends_chunk(node, life, send),
+            Happening::StoresChunk { node, life, chunk } => self.stores_chunk(node, life, chunk),
+            Happening::OperatorWakes => self.operator_wakes(),
             Happening::Dials { node, peer } => self.dials(node, peer),
             Happening::Restarts { node } => self.restarts(node),
             Happening::Fault => self.fault(),
@@ -196,6 +218,9 @@ impl World {
                 self.input(node, Input::Propose { token, command })
             }
             Happening::Request { node, token, ask: Ask::Read } => self.input(node, Input::Read { token }),
+            Happening::Request { node, token, ask: Ask::Readmit(lost) } => {
+                self.input(node, Input::Readmit { token, node: lost })
+            }
             Happening::Answered { token, answer } => {
                 if self.chronicle.aloud {
                     self.note(format!("request {token} is answered {answer:?}"));
@@ -223,7 +248,7 @@ impl World {
         Ok(())
     }
 
-    fn carry(&mut self, from: usize, to: NodeId, message: &Message) -> Checked {
+    pub fn carry(&mut self, from: usize, to: NodeId, message: &Message) -> Checked {
         let sender = self.nodes[from].id;
         let arrivals = self.network.arrivals((sender, to), self.now, &self.profile, &mut self.random);
         self.line.clear();
