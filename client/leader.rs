@@ -80,6 +80,11 @@ impl Leader {
         Leader { members, any, timeout, cure, deadline, place, connection: None, failed: 0, tried: BTreeMap::new() }
     }
 
+    /// Who is asked at the moment.
+    pub fn node(&self) -> NodeId {
+        self.place.node
+    }
+
     /// Something was done: the time-out begins anew.
     pub fn succeeded(&mut self) {
         self.restart_timeout();

@@ -32,7 +32,7 @@ use std::process::ExitCode;
 
 use options::Command;
 
-const COMMANDS: [&Command; 10] = [
+const COMMANDS: [&Command; 11] = [
     &append::COMMAND,
     &log::COMMAND,
     &put::COMMAND,
@@ -43,6 +43,7 @@ const COMMANDS: [&Command; 10] = [
     &demo::COMMAND,
     &readmit::COMMAND,
     &cluster::COMMAND,
+    &web::COMMAND,
 ];
 
 fn main() -> ExitCode {

@@ -221,7 +221,7 @@ fn overview(commands: &[&Command]) -> String {
     }
     format!(
         "The client of raft-lab: it finds the leader by itself, follows redirects, survives an election in the\n\
-         middle, and never appends a string twice however often it has to retry.\n\n\
+         middle, and never makes a change twice however often it has to retry.\n\n\
          usage: client [--cluster LIST] [--timeout SECONDS] COMMAND …\n\n\
          commands (client COMMAND --help says more)\n{lines}\n\
          options\n\
@@ -232,7 +232,7 @@ fn overview(commands: &[&Command]) -> String {
          \x20 NO_COLOR        set to anything: no colours\n\n\
          exit codes\n\
          \x20 0  done\n\
-         \x20 1  not done; of an append the message says whether the string may still be committed\n\
+         \x20 1  not done; of a change the message says whether it may still be committed\n\
          \x20 2  wrong usage\n",
         GLOBAL_HELP
     )

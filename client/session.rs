@@ -142,6 +142,11 @@ impl Writer {
         self.leader.restart_timeout();
     }
 
+    /// Of the first that is not done: may a copy of it still be committed?
+    pub fn may_still_come(&self) -> bool {
+        self.pending.front().is_some_and(|pending| pending.copies > 0)
+    }
+
     /// How many changes are not done yet.
     pub fn waiting(&self) -> usize {
         self.pending.len()

@@ -88,7 +88,8 @@ pub fn ask_all(options: &Options, limit: Duration) -> Vec<Row> {
     rows
 }
 
-fn ask(address: &str, limit: Duration) -> Result<NodeStatus, String> {
+/// Asks one node how it is.
+pub fn ask(address: &str, limit: Duration) -> Result<NodeStatus, String> {
     match Connection::open(address, limit)?.ask(&Request::Status, limit)? {
         Answer::Status(status) => Ok(status),
         Answer::Error { text, .. } => Err(text),

@@ -1,4 +1,4 @@
-//! raft-lab: three nodes keep one replicated log of strings.
+//! raft-lab: three nodes keep one replicated log of strings, and lists of strings under other keys.
 //!
 //! A Raft small enough to read in an evening and good enough to trust: the standard library alone,
 //! threads, lines of text on the wire and on disk. README.md is for those who run it; this page is
@@ -8,10 +8,12 @@
 //!
 //! 1. [`raft::types`], [`raft::message`], [`raft::ready`]: the words, what nodes say to each other,
 //!    what goes into the algorithm and what comes out.
-//! 2. [`raft`]: one step of it; then `raft/election.rs` (§5.2) and `raft/replication.rs` (§5.3, §5.4).
+//! 2. [`raft`]: one step of it; then `raft/election.rs` (§5.2) and `raft/replication.rs` (§5.3, §5.4); then
+//!    `raft/reads.rs` (thesis §6.4), `raft/snapshot.rs` (§7) and `raft/readmit.rs`.
 //! 3. `node/raft_loop.rs`: the one thread that owns everything, and the order of send, sync, answer.
-//! 4. [`disk::wal`] and [`wire`]: the same text on disk and on the wire. [`store`]: exactly once.
-//! 5. `tests/transcripts/`: what nodes say in forty corners of the protocol, a story a file.
+//!    `node/compaction.rs`: what of a snapshot is the loop's, and what is done beside it.
+//! 4. [`disk::wal`], [`snapshot`] and [`wire`]: the same text on disk and on the wire. [`store`]: exactly once.
+//! 5. `tests/transcripts/`: what nodes say in sixty corners of the protocol, a story a file.
 //! 6. `tests/simulation/`: whole clusters under every fault, replayed from a seed.
 //!
 //! # Three laws
@@ -29,7 +31,7 @@
 //!
 //! ```text
 //! 3  node/      the threads, their queues and limits       main.rs: settings, then node::run
-//! 2  wire/      lines between nodes and with clients       disk/: the write-ahead log
+//! 2  wire/      lines between nodes and with clients       disk/: the log's files, snapshot files
 //!    store/     keys with lists of strings, the sessions   snapshot.rs: a store as text
 //!    settings.rs, cluster.rs, paint.rs
 //! 1  raft/      the algorithm, its events, and safety: Raft's five properties as a checker
@@ -43,7 +45,8 @@
 //! ```text
 //! listener ─▶ conn-1, conn-2, … (decode) ─┐
 //! election-timer ─────────────────────────┼─▶ inbox ─▶ raft-loop ─▶ outboxes ─▶ to-node_2, to-node_3 (encode)
-//! heartbeat ──────────────────────────────┘              ├─▶ replies ─▶ conn-1, conn-2, …
+//! heartbeat ──────────────────────────────┤              ├─▶ replies ─▶ conn-1, conn-2, …
+//! snapshots (make, store, free) ──────────┘              ├─▶ jobs ─▶ snapshots
 //!                                                        └─▶ event-log ─▶ standard output, watchers
 //! ```
 //!
@@ -53,8 +56,10 @@
 //! # What is left out
 //!
 //! Membership changes (§6), since the lab's cluster is fixed. TLS and passwords, since the nodes'
-//! port is for their own network. Byzantine faults, which are not Raft's subject. Snapshots (§7),
-//! linearizable reads (§8) and the readmission of a node whose disk was lost, so far.
+//! port is for their own network. Byzantine faults, which are not Raft's subject. Leases for
+//! reads (thesis §6.4.1), since they trust in clocks: each read costs a round to a majority, shared by all that
+//! wait. Reads at followers: they send to the leader, which must be asked in any case. Deleting a key: its list
+//! can be emptied. A snapshot is made anew each time, not from the one before (§7 names incremental ones).
 
 pub mod cluster;
 pub mod disk;

@@ -329,7 +329,7 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
 fn help_is_there_for_all_and_for_each() {
     let help = client(&["127.0.0.1:1"], &["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for name in ["append", "log", "put", "get", "keys", "status", "watch", "demo", "readmit", "cluster"] {
+    for name in ["append", "log", "put", "get", "keys", "status", "watch", "demo", "readmit", "cluster", "web"] {
         assert!(text(&help.stdout).contains(&format!("\n  {name}")), "{name}");
         let own = client(&["127.0.0.1:1"], &[name, "--help"]);
         assert!(text(&own.stdout).contains(&format!("SECONDS] {name}")), "{}", text(&own.stdout));

@@ -149,6 +149,30 @@ fn a_cluster_without_docker() {
 }
 
 #[test]
+fn five_nodes_go_on_without_two_and_stand_still_without_three() {
+    let mut cluster = Running::start(5);
+    cluster.wait_for(&["candidate -> leader: 3 of 5 votes"]);
+    cluster.order("stop 4\nstop 5");
+    cluster.wait_for(&["client", "node_4 has ended"]);
+    cluster.wait_for(&["client", "node_5 has ended"]);
+    let put = cluster.ask(&["put", "a", "three of five"]);
+    assert_eq!(put.status.code(), Some(0), "{put:?}");
+    cluster.wait_for(&["node_2  |", "COMMIT", "three of five"]);
+    cluster.order("stop 3");
+    cluster.wait_for(&["client", "node_3 has ended"]);
+    let alone = cluster.ask(&["--timeout", "1.5", "get", "a"]);
+    assert_eq!(alone.status.code(), Some(1), "{alone:?}");
+    let copy = cluster.ask(&["get", "a", "--node", "2"]);
+    assert!(copy.status.success() && copy.stdout == b"\"three of five\"\n", "{copy:?}");
+    cluster.order("start 5");
+    cluster.wait_for(&["node_5  |", "COMMIT", "three of five"]);
+    let list = cluster.ask(&["get", "a"]);
+    assert!(list.status.success() && list.stdout == b"\"three of five\"\n", "{list:?}");
+    let table = cluster.ask(&["status"]).stdout;
+    assert_eq!(String::from_utf8_lossy(&table).matches("connection refused").count(), 2);
+}
+
+#[test]
 fn no_node_is_left_behind_when_the_client_is_killed() {
     let mut cluster = Running::start(2);
     cluster.wait_for(&["candidate -> leader"]);

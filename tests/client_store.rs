@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::fs;
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
+use common::Lab;
 use common::played::*;
 
 const SEEN: &str = "applied=7 heard=0.012";
@@ -223,4 +225,91 @@ fn a_node_that_nobody_refuses_is_counted_or_missing() {
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!(told[0], "-- node_3 is not connected to node_1, the leader: waiting for it");
     assert!(told[1].starts_with("client: node_3 is not readmitted: it is not connected to node_1"), "{told:?}");
+}
+
+/// The client binary at real nodes, all of them named.
+fn ask(lab: &Lab, arguments: &[&str]) -> Output {
+    let places: Vec<String> = (1..=lab.size()).map(|node| lab.address(node).to_string()).collect();
+    client(&places.iter().map(String::as_str).collect::<Vec<_>>(), arguments)
+}
+
+#[test]
+fn lists_are_kept_through_the_end_of_a_leader_and_read_without_a_majority_as_a_copy() {
+    let mut lab = Lab::start(3);
+    let old = lab.wait_for_leader();
+    let put = ask(&lab, &["put", "a", "cat", "dog"]);
+    assert!(put.status.success() && text(&put.stdout).ends_with(" put \"a\" \"cat\" \"dog\"\n"), "{put:?}");
+    assert!(ask(&lab, &["append", "--key", "a", "mouse"]).status.success());
+    assert!(ask(&lab, &["append", "hello"]).status.success());
+    lab.kill(old);
+    // No waiting for the next leader: that is the client's part.
+    done(&ask(&lab, &["get", "a"]), "\"cat\"\n\"dog\"\n\"mouse\"\n");
+    assert!(ask(&lab, &["put", "a"]).status.success());
+    assert!(ask(&lab, &["append", "--key=b", "x", "y"]).status.success());
+    done(&ask(&lab, &["keys"]), "\"a\" values=0\n\"b\" values=2\n\"log\" values=1\n");
+
+    lab.start_node(old);
+    let strings = lab.wait_for_equal_logs();
+    let old_name = old.to_string();
+    done(&ask(&lab, &["get", "b", "--node", &old_name]), "\"x\"\n\"y\"\n");
+    done(&ask(&lab, &["log"]), &format!("{}\n", strings.join("\n")));
+    for node in (1..=3).filter(|node| *node != old) {
+        lab.kill(node);
+    }
+    let alone = ask(&lab, &["--timeout", "1", "get", "b"]);
+    failed(&alone, 1, &["no leader was found within 1 s", "--stale"]);
+    failed(&ask(&lab, &["--timeout", "1", "put", "b", "new"]), 1, &["not confirmed: put \"b\" \"new\""]);
+    let copy = ask(&lab, &["get", "b", "--stale"]);
+    done(&copy, "\"x\"\n\"y\"\n");
+    assert!(text(&copy.stderr).starts_with(&format!("-- node_{old}'s own copy (")), "{copy:?}");
+}
+
+#[test]
+fn lines_for_a_key_are_there_once_each_and_in_order_though_the_leader_is_killed() {
+    let mut lab = Lab::start(3);
+    let leader = lab.wait_for_leader();
+    let places: Vec<String> = (1..=3).map(|node| lab.address(node).to_string()).collect();
+    let places: Vec<&str> = places.iter().map(String::as_str).collect();
+    let mut running = command(&places, &["append", "--key", "a", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = running.stdin.take().unwrap();
+    (1..=150).for_each(|n| writeln!(input, "line {n}").unwrap());
+    lab.wait_until("some lines are there", || {
+        lab.lines_with(leader, "COMMIT").iter().find(|l| l.contains("line 1")).cloned()
+    });
+    lab.kill(leader);
+    (151..=300).for_each(|n| writeln!(input, "line {n}").unwrap());
+    drop(input);
+    let output = running.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text(&output.stdout).lines().filter(|line| line.contains(" append-to \"a\" \"line ")).count(), 300);
+    let lines: String = (1..=300).map(|n| format!("\"line {n}\"\n")).collect();
+    done(&ask(&lab, &["get", "a"]), &lines);
+}
+
+#[test]
+fn a_node_whose_disk_was_lost_is_readmitted_and_gets_everything_anew() {
+    let mut lab = Lab::start(3);
+    lab.wait_for_leader();
+    assert!(ask(&lab, &["put", "a", "kept"]).status.success());
+    let leader = lab.leader().unwrap_or_else(|| lab.wait_for_leader());
+    let lost = leader % 3 + 1;
+    lab.wait_for_equal_logs();
+    lab.kill(lost);
+    fs::remove_dir_all(lab.data_dir(lost)).unwrap();
+    lab.start_node(lost);
+    // Whether the leader has met it by now or not.
+    let readmitted = ask(&lab, &["readmit", &format!("node_{lost}")]);
+    assert!(readmitted.status.success(), "{readmitted:?}");
+    let told = format!(" node_{lost} is counted again, with its new disk");
+    assert!(text(&readmitted.stdout).contains(&told), "{readmitted:?}");
+    lab.wait_for_equal_logs();
+    let name = lost.to_string();
+    done(&ask(&lab, &["get", "a", "--node", &name]), "\"kept\"\n");
+    let again = ask(&lab, &["readmit", &name]);
+    done(&again, &format!("ok node_{lost} is counted already: there is nothing to do\n"));
 }

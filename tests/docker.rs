@@ -4,6 +4,8 @@
 //! turns, each with fresh volumes, under a project name of their own; the timers are short ones. Waiting is
 //! always for something to happen, with a limit that only a broken cluster reaches.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::thread;
@@ -11,12 +13,16 @@ use std::time::{Duration, Instant};
 
 const PROJECT: &str = "raft-lab-test";
 const NODES: [&str; 3] = ["node_1", "node_2", "node_3"];
+const FIVE: [&str; 5] = ["node_1", "node_2", "node_3", "node_4", "node_5"];
+/// Where HTTP is published, so that a program of this machine at 8080 is in nobody's way.
+const HTTP: u16 = 28_080;
 const LIMIT: Duration = Duration::from_secs(90);
 
 static TURN: Mutex<()> = Mutex::new(());
 
 /// A fresh cluster; gone with its volumes in the end.
 struct Lab {
+    nodes: &'static [&'static str],
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -47,14 +53,25 @@ fn docker(arguments: &[&str]) -> String {
 
 /// `docker-compose` in this package's folder: version 1 where it is there, else the plugin.
 fn compose(arguments: &[&str]) -> Command {
+    compose_of(3, arguments)
+}
+
+/// The same for so many nodes.
+fn compose_of(size: usize, arguments: &[&str]) -> Command {
     static STANDALONE: OnceLock<bool> = OnceLock::new();
     let standalone = STANDALONE.get_or_init(|| Command::new("docker-compose").arg("version").output().is_ok());
     let mut command = Command::new(if *standalone { "docker-compose" } else { "docker" });
     if !standalone {
         command.arg("compose");
     }
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["-p", PROJECT]).args(arguments);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["-p", PROJECT]);
+    if size > 3 {
+        command.args(["--profile", "five"]);
+    }
+    command.args(arguments).env("CLUSTER_SIZE", size.to_string());
     command.env("ELECTION_TIMEOUT_MS", "1500-3000").env("HEARTBEAT_INTERVAL_MS", "500");
+    command.env("HTTP_PORTS", format!("{HTTP}-{}", HTTP + 2));
+    command.env("HTTP_PORTS_FIVE", format!("{}-{}", HTTP + 3, HTTP + 4));
     command
 }
 
@@ -75,26 +92,30 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 impl Lab {
     fn start() -> Lab {
+        Lab::start_of(&NODES)
+    }
+
+    fn start_of(nodes: &'static [&'static str]) -> Lab {
         static BUILT: OnceLock<()> = OnceLock::new();
         let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let project = "{{.Names}} {{.Label \"com.docker.compose.project\"}}";
         for line in docker(&["ps", "-a", "--format", project]).lines() {
             let (name, owner) = line.split_once(' ').unwrap_or((line, ""));
             assert!(
-                owner == PROJECT || !NODES.contains(&name) && name != "client",
+                owner == PROJECT || !FIVE.contains(&name) && !["client", "web", "web_five"].contains(&name),
                 "a container {name} is there already: end that cluster first (docker-compose down)"
             );
         }
-        said(&mut compose(&["down", "-v"]));
+        said(&mut compose_of(5, &["down", "-v"]));
         BUILT.get_or_init(|| drop(said(&mut compose(&["build"]))));
-        let lab = Lab { _turn: turn };
-        said(&mut compose(&["up", "-d"]));
+        let lab = Lab { nodes, _turn: turn };
+        said(&mut compose_of(nodes.len(), &["up", "-d"]));
         lab
     }
 
     /// A one-off client, as `docker-compose run --rm client …`.
     fn client(&self, arguments: &[&str]) -> String {
-        said(compose(&["run", "--rm", "-T", "client"]).args(arguments))
+        said(compose_of(self.nodes.len(), &["run", "--rm", "-T", "client"]).args(arguments))
     }
 
     /// The demonstration that comes with `up` has ended; its exit code.
@@ -167,7 +188,7 @@ impl Drop for Lab {
             let logs = output(&mut compose(&["logs", "--no-color", "--tail=40"]));
             eprintln!("{}", String::from_utf8_lossy(&logs.stdout));
         }
-        let _ = compose(&["down", "-v"]).output();
+        let _ = compose_of(5, &["down", "-v"]).output();
     }
 }
 
@@ -262,6 +283,87 @@ fn down_keeps_the_log_and_down_v_does_not() {
     said(&mut compose(&["up", "-d", "node_1", "node_2", "node_3"]));
     lab.settled(&NODES);
     assert_eq!(lab.log("node_1"), "");
+}
+
+#[test]
+#[ignore = "needs Docker: .ci/run runs it"]
+fn five_nodes() {
+    let lab = Lab::start_of(&FIVE);
+    assert_eq!(lab.demo_ended(), "0");
+    let old = lab.settled(&FIVE);
+    let follower = FIVE.into_iter().find(|node| *node != old.node).unwrap_or_default();
+    lab.stop(&old.node);
+    lab.stop(follower);
+    let rest: Vec<&str> = FIVE.into_iter().filter(|node| ![old.node.as_str(), follower].contains(node)).collect();
+    // Three of five are a majority.
+    let put = lab.client(&["put", "a", "cat", "dog"]);
+    assert!(put.starts_with("ok ") && put.ends_with(" put \"a\" \"cat\" \"dog\"\n"), "{put}");
+    assert_eq!(docker(&["exec", rest[0], "client", "get", "a"]), "\"cat\"\n\"dog\"\n");
+    docker(&["container", "start", &old.node, follower]);
+    lab.all_have(&FIVE, &["SET 5"]);
+    assert_eq!(docker(&["exec", follower, "client", "get", "a", "--node", &follower[5..]]), "\"cat\"\n\"dog\"\n");
+    until("all are connected", || {
+        let table = docker(&["exec", "node_5", "client", "status"]);
+        (table.matches(" 4 of 4").count() == 5).then_some(())
+    });
+}
+
+#[test]
+#[ignore = "needs Docker: .ci/run runs it"]
+fn http_is_there_with_the_rest_and_for_this_machine_alone() {
+    let lab = Lab::start();
+    lab.settled(&NODES);
+    let put = "{\"type\": \"PUT\", \"value\": [\"cat\", \"dog\"]}";
+    let head = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", put.len());
+    let (code, _) = http(HTTP + 2, "POST /keys/a", &head, put);
+    assert_eq!(code, "204");
+    for port in HTTP..HTTP + 3 {
+        // Each port answers from its own node, which may be a moment behind.
+        until("the list is on every node", || {
+            (http(port, "GET /keys/a", "", "") == ("200".to_string(), "[\"cat\",\"dog\"]".to_string())).then_some(())
+        });
+    }
+    lab.stop("node_2");
+    let (code, why) = http(HTTP + 1, "GET /keys/a", "", "");
+    assert!(code == "503" && why.contains("node_2"), "{code} {why}");
+    let (code, _) = http(HTTP + 1, "POST /keys/a", &head, put);
+    assert_eq!(code, "204", "a write finds the leader whichever port it comes to");
+    let published = docker(&["port", "web"]);
+    assert!(
+        published.lines().count() == 3 && published.lines().all(|line| line.contains("-> 127.0.0.1:")),
+        "{published}"
+    );
+}
+
+/// Status code and body of one request to a port of this machine.
+fn http(port: u16, what: &str, head: &str, body: &str) -> (String, String) {
+    let request = format!("{what} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n{head}\r\n{body}");
+    let answer = until("an answer of the web service", || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream.set_read_timeout(Some(LIMIT)).ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok().filter(|len| *len > 0)?;
+        Some(answer)
+    });
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head in {answer:?}"));
+    (head.split(' ').nth(1).unwrap_or_default().to_string(), body.trim_end().to_string())
+}
+
+#[test]
+#[ignore = "needs Docker: .ci/run runs it"]
+fn a_wiped_volume_is_readmitted() {
+    let lab = Lab::start();
+    assert_eq!(lab.demo_ended(), "0");
+    let leader = lab.settled(&NODES);
+    let lost = others(&leader.node)[0];
+    lab.stop(lost);
+    docker(&["rm", lost]);
+    docker(&["volume", "rm", &format!("{PROJECT}_{lost}")]);
+    said(&mut compose(&["up", "-d", lost]));
+    let readmitted = lab.client(&["readmit", lost]);
+    assert!(readmitted.ends_with(&format!(" {lost} is counted again, with its new disk\n")), "{readmitted}");
+    lab.all_have(&NODES, &["SET 5"]);
 }
 
 #[test]

@@ -6,8 +6,16 @@
 
 #[path = "paper/crashes_and_clients.rs"]
 mod crashes_and_clients;
+#[path = "paper/nonsense.rs"]
+mod nonsense;
+#[path = "paper/readmission.rs"]
+mod readmission;
+#[path = "paper/reads.rs"]
+mod reads;
 #[path = "paper/server.rs"]
 mod server;
+#[path = "paper/snapshots.rs"]
+mod snapshots;
 
 use std::time::Duration;
 

@@ -28,6 +28,7 @@
 //! | `readmit 1 3` | a client asks node_1 to count node_3 with its new disk |
 //! | `snapshot 1 [now]` | node_1 puts a snapshot in the place of what it has committed; `now`: even while it sends one |
 //! | `chunk-size 200` | nodes send snapshots in pieces of 200 bytes at the most |
+//! | `hold-pieces 3` / `free-pieces 3` | to store a piece of a snapshot takes node_3 a while / and is done |
 //! | `crowd 1 1024` | 1024 clients, each with a session of its own, append a string each |
 //! | `session A 1` | node_1 makes a session |
 //! | `hold-disk 2` / `sync 2` / `free-disk 2` | each write waits for its sync / it is synced / no more waiting |
@@ -79,10 +80,15 @@ transcripts! {
     applied_ahead,
     // Sessions
     failover_retry, stepdown_unknown, session_gap, session_old_answer, session_expired,
+    // Reads
+    read_before_noop, late_ack_read, paused_leader_read, reads_share_a_round, read_redirected,
+    // Snapshots
+    snapshot_gap, crash_mid_install, install_keeps_term, duplicate_snapshot, purged_prev, candidate_takes_snapshot, broken_snapshot,
+    throttled_compaction, session_survives_snapshot,
     // Network
     probe_recovers, slow_follower_bounded, one_way_cut, ring, bridge, quorum_loss, chain, reconnect_storm,
     // Disk
-    wiped_rejoin, acknowledged_lost, disk_hang,
+    wiped_rejoin, wiped_readmit, wiped_twice, acknowledged_lost, disk_hang,
 }
 
 #[test]

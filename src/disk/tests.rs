@@ -11,15 +11,15 @@ use super::wal::{Scanned, encode_batch, encode_header, scan};
 use super::{DiskError, Identity, Opened, open};
 use crate::raft::types::{ClientId, Command, Disk, DiskId, Entry, EntryId, NodeId, Persistent, Record, Session};
 
-const ME: NodeId = NodeId(1);
-const SIZE: u64 = 3;
-const IDENTITY: Identity = Identity { node: ME, size: SIZE, disk: DiskId(0x9f3a_01c2_d4e5_f607) };
+pub(super) const ME: NodeId = NodeId(1);
+pub(super) const SIZE: u64 = 3;
+pub(super) const IDENTITY: Identity = Identity { node: ME, size: SIZE, disk: DiskId(0x9f3a_01c2_d4e5_f607) };
 
 /// A directory that is gone when the test is over.
-struct TempDir(PathBuf);
+pub(super) struct TempDir(pub(super) PathBuf);
 
 impl TempDir {
-    fn new() -> TempDir {
+    pub(super) fn new() -> TempDir {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("raft-lab-disk-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -31,7 +31,7 @@ impl TempDir {
         self.0.join("wal.1")
     }
 
-    fn open(&self) -> Result<Opened, DiskError> {
+    pub(super) fn open(&self) -> Result<Opened, DiskError> {
         open(&self.0, ME, SIZE)
     }
 }
@@ -42,11 +42,11 @@ impl Drop for TempDir {
     }
 }
 
-fn vote(term: u64, node: u64) -> Record {
+pub(super) fn vote(term: u64, node: u64) -> Record {
     Record::Vote { term, voted_for: Some(NodeId(node)) }
 }
 
-fn entry(index: u64, term: u64, text: &str) -> Record {
+pub(super) fn entry(index: u64, term: u64, text: &str) -> Record {
     Record::Entry(Entry {
         id: EntryId::new(index, term),
         command: Command::Append { session: None, text: text.into() },

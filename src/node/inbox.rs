@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use super::queue::Queue;
+use crate::disk::{Made, Received};
 use crate::raft::ready::Input;
-use crate::raft::types::Index;
+use crate::raft::types::{Index, SnapshotMeta};
 use crate::store::{KeysPage, ListPage, Page};
 use crate::wire::client::{Answer, Request, Seen};
 
@@ -17,6 +18,17 @@ pub enum Item {
     },
     /// Something that a caller did wrong, for the log.
     Note(String),
+    /// What one of the other threads could not do, for the log.
+    Error(String),
+    /// The snapshot thread has made a snapshot of the sealed log.
+    SnapshotMade(Box<Made>),
+    /// The snapshot thread has stored a piece of a leader's snapshot.
+    ChunkStored {
+        meta: SnapshotMeta,
+        received: Box<Received>,
+    },
+    /// The snapshot thread could not read, write or sync: the node ends.
+    DiskFailed(String),
     /// The election thread has woken up.
     ElectionAlarm,
     /// The heartbeat thread has ticked.

@@ -15,6 +15,11 @@ pub const OUTBOX_BYTES: usize = 16 * 1024 * 1024;
 /// A sender gathers messages up to about this many bytes for one write.
 pub const SEND_BYTES: usize = 256 * 1024;
 
+/// Jobs that wait for the snapshot thread, and bytes of a leader's snapshot in them. Full: a piece is thrown away
+/// and asked for again; what was to be freed there is freed where it is.
+pub const SNAPSHOT_JOBS: usize = 64;
+pub const SNAPSHOT_JOB_BYTES: usize = 4 * 1024 * 1024;
+
 /// Events that wait for the event log's writer. Full: nobody reads the log, and the node ends.
 pub const EVENT_QUEUE_EVENTS: usize = 64 * 1024;
 /// The text that the event log gathers for one write, in bytes.
@@ -70,5 +75,5 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const CONNECTION_STACK: usize = 128 * 1024;
 /// Timers, senders and their watchers.
 pub const SMALL_STACK: usize = 256 * 1024;
-/// The raft loop, the event log, the listener.
+/// The raft loop, the event log, the listener, the snapshot thread.
 pub const LARGE_STACK: usize = 2 * 1024 * 1024;

@@ -3,7 +3,8 @@
 //! ```text
 //! listener ─▶ connections (decode) ─┐
 //! election timer ───────────────────┼─▶ inbox ─▶ RAFT LOOP ─▶ outboxes ─▶ senders (encode)
-//! heartbeat ────────────────────────┘              ├─▶ replies ─▶ connections
+//! heartbeat ────────────────────────┤              ├─▶ replies ─▶ connections
+//! snapshots ────────────────────────┘              ├─▶ jobs ─▶ snapshots (make, store, free)
 //!                                                  └─▶ event log ─▶ standard output, watchers
 //! ```
 //!
@@ -14,6 +15,7 @@
 mod answers;
 mod client_lines;
 mod clock;
+mod compaction;
 mod connection;
 mod election_timer;
 mod event_log;
@@ -24,6 +26,7 @@ mod listener;
 mod peers;
 mod queue;
 mod raft_loop;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read, Write};
@@ -35,13 +38,14 @@ use std::thread;
 use std::time::Duration;
 
 use crate::cluster::Cluster;
-use crate::disk;
+use crate::disk::{self, Receiver};
 use crate::raft::event::{Event, Fact};
 use crate::raft::types::{NodeId, Role};
 use crate::raft::{Config, Raft};
 use crate::settings::{Color, Settings};
 use crate::wire::peer::Hello;
 use clock::Clock;
+use compaction::Compaction;
 use election_timer::Alarm;
 use event_log::EventLog;
 use heartbeat::Metronome;
@@ -103,8 +107,8 @@ pub fn run(settings: Settings) -> Result<(), String> {
         #[cfg(test)]
         mutant: None,
     };
-    let (raft, ready) =
-        Raft::new(config, opened.persistent, opened.snapshot.as_ref().map(|file| file.meta()), clock.now());
+    let snapshot = opened.snapshot.as_ref().map(|file| file.meta());
+    let (raft, ready) = Raft::new(config, opened.persistent, snapshot, clock.now());
 
     let inbox: Inbox = Arc::new(Queue::new(INBOX_ITEMS, INBOX_BYTES));
     let own = Hello { node: id, size, disk: opened.disk };
@@ -114,7 +118,10 @@ pub fn run(settings: Settings) -> Result<(), String> {
 
     let alarm = Alarm::start(clock, inbox.clone()).map_err(no_thread)?;
     let metronome = Metronome::start(settings.heartbeat_interval, inbox.clone()).map_err(no_thread)?;
-    let raft_loop = RaftLoop::new(node.clone(), raft, opened.wal, alarm, metronome);
+    let receiver = Receiver::new(&settings.data_dir);
+    let compaction = Compaction::start(receiver, inbox.clone(), settings.snapshot_log_bytes, opened.snapshot);
+    let kept = (opened.wal, opened.store, compaction.map_err(no_thread)?);
+    let raft_loop = RaftLoop::new(node.clone(), raft, kept, (alarm, metronome));
     let raft_loop = thread::Builder::new()
         .name("raft-loop".to_string())
         .stack_size(LARGE_STACK)

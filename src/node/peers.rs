@@ -17,8 +17,9 @@ use super::limits::{
     PEER_WRITE_TIMEOUT, SEND_BYTES, SMALL_STACK,
 };
 use super::queue::Queue;
+use crate::disk::SnapshotFile;
 use crate::raft::message::{Body, Message};
-use crate::raft::ready::Input;
+use crate::raft::ready::{Input, SendChunk};
 use crate::raft::types::{DiskId, NodeId};
 use crate::text::random::Random;
 use crate::text::shorten;
@@ -32,6 +33,8 @@ const FRESH: Duration = Duration::from_secs(2);
 /// What waits for a sender.
 enum Outgoing {
     Message(Message),
+    /// A piece of this snapshot, which is still to be read.
+    Chunk(Arc<SnapshotFile>, SendChunk),
     /// The peer has closed the connection with this number.
     Closed {
         connection: u64,
@@ -68,6 +71,14 @@ impl Link {
     pub fn send(&self, message: Message) {
         let weight = weight(&message);
         if self.outbox.try_push(Outgoing::Message(message), weight) {
+            self.sent.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The same with a piece of a snapshot: the sender reads it.
+    pub fn send_chunk(&self, file: Arc<SnapshotFile>, chunk: SendChunk) {
+        let weight = chunk.bytes;
+        if self.outbox.try_push(Outgoing::Chunk(file, chunk), weight) {
             self.sent.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -148,9 +159,11 @@ impl Sender {
                     connection += 1;
                     // Entries meant for the connection before are out of date: the leader looks for the match
                     // again. A vote is not: its candidate waits.
-                    self.link.outbox.discard(
-                        |item| matches!(item, Outgoing::Message(m) if matches!(m.body, Body::AppendEntries { .. })),
-                    );
+                    self.link.outbox.discard(|item| match item {
+                        Outgoing::Message(message) => matches!(message.body, Body::AppendEntries { .. }),
+                        Outgoing::Chunk(..) => true,
+                        Outgoing::Closed { .. } | Outgoing::PeerSaidHello => false,
+                    });
                     self.tell(Input::Met { peer: self.peer, disk });
                     self.tell(Input::PeerConnected { peer: self.peer, detail });
                     let replaced = *met.get_or_insert(disk) != disk;
@@ -288,6 +301,10 @@ impl Sender {
                         }
                         push_message(&mut text, &message);
                     }
+                    Outgoing::Chunk(file, chunk) => {
+                        unanswered.get_or_insert(now);
+                        self.push_chunk(&mut text, &file, chunk);
+                    }
                     Outgoing::Closed { connection: ended, why } if ended == connection => return why,
                     Outgoing::PeerSaidHello if made.elapsed() > FRESH => {
                         return "it has connected anew".to_string();
@@ -305,6 +322,22 @@ impl Sender {
             }
         }
     }
+
+    /// Completes a piece of the snapshot to a message. If it cannot be read, the peer gets nothing, and asks again.
+    fn push_chunk(&self, text: &mut String, file: &SnapshotFile, chunk: SendChunk) {
+        let SendChunk { to, term, meta, offset, bytes } = chunk;
+        match file.chunk(offset, bytes) {
+            Ok(data) => {
+                let body = Body::InstallSnapshot { meta, offset, data: data.into() };
+                push_message(text, &Message { term, body });
+            }
+            Err(error) => {
+                let why =
+                    format!("the snapshot through {} cannot be read for {to}, at byte {offset}: {error}", meta.last);
+                self.inbox.push(Item::Error(format!("{why}; check the disk")), 0);
+            }
+        }
+    }
 }
 
 /// An error without the number that the system gives it, which tells a reader of the log nothing.
@@ -318,7 +351,10 @@ fn plainly(error: &io::Error) -> String {
 
 /// Does a peer that is well answer this?
 fn asks(message: &Message) -> bool {
-    matches!(message.body, Body::PreVote { .. } | Body::RequestVote { .. } | Body::AppendEntries { .. })
+    matches!(
+        message.body,
+        Body::PreVote { .. } | Body::RequestVote { .. } | Body::AppendEntries { .. } | Body::InstallSnapshot { .. }
+    )
 }
 
 /// Is this an answer to what the peer has asked?

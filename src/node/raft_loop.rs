@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::answers::Waiting;
 use super::client_lines::ClientLines;
+use super::compaction::Compaction;
 use super::election_timer::Alarm;
 use super::heartbeat::Metronome;
 use super::inbox::Item;
@@ -20,7 +21,7 @@ use crate::raft::Raft;
 use crate::raft::event::{Event, Fact};
 use crate::raft::message::Message;
 use crate::raft::ready::{Input, Ready};
-use crate::raft::types::{NodeId, Role, Term, Token};
+use crate::raft::types::{NodeId, Record, Role, Term, Token};
 use crate::store::Store;
 use crate::text::random::Random;
 
@@ -29,6 +30,7 @@ pub struct RaftLoop {
     pub(super) raft: Raft,
     pub(super) wal: Wal,
     pub(super) store: Store,
+    pub(super) compaction: Compaction,
     alarm: Alarm,
     metronome: Metronome,
     pub(super) random: Random,
@@ -37,12 +39,19 @@ pub struct RaftLoop {
     pub(super) told: ClientLines,
     /// When the algorithm was last asked to step.
     pub(super) stepped_at: Duration,
+    /// Inputs of this node's own making, for the next step.
+    pub(super) later: Vec<Input>,
     /// Term and role as they were when last everything was on disk.
     on_disk: (Term, Role),
 }
 
 impl RaftLoop {
-    pub fn new(node: Arc<Shared>, raft: Raft, wal: Wal, alarm: Alarm, metronome: Metronome) -> RaftLoop {
+    pub fn new(
+        node: Arc<Shared>,
+        raft: Raft,
+        (wal, store, compaction): (Wal, Store, Compaction),
+        (alarm, metronome): (Alarm, Metronome),
+    ) -> RaftLoop {
         RaftLoop {
             told: ClientLines::new(node.clock.now()),
             stepped_at: node.clock.now(),
@@ -50,12 +59,14 @@ impl RaftLoop {
             node,
             raft,
             wal,
-            store: Store::new(),
+            store,
+            compaction,
             alarm,
             metronome,
             random: Random::from_os(),
             waiting: BTreeMap::new(),
             last_token: 0,
+            later: Vec::new(),
         }
     }
 
@@ -75,7 +86,7 @@ impl RaftLoop {
 
     fn turn(&mut self, items: &mut Vec<Item>) {
         let emptied = self.node.clock.now();
-        let mut inputs = Vec::new();
+        let mut inputs = std::mem::take(&mut self.later);
         let mut queries = Vec::new();
         for item in items.drain(..) {
             match item {
@@ -83,6 +94,10 @@ impl RaftLoop {
                 Item::HeartbeatTick => inputs.push(Input::HeartbeatDue),
                 Item::ElectionAlarm => self.alarm.fired(),
                 Item::Note(text) => self.tell_client(text),
+                Item::Error(text) => self.tell(Fact::Error { text }),
+                Item::SnapshotMade(made) => inputs.extend(self.publish(*made)),
+                Item::ChunkStored { meta, received } => inputs.push(self.chunk_stored(meta, *received)),
+                Item::DiskFailed(text) => self.disk_failed(&text),
                 Item::Request { request, reply } => match self.ask(&request) {
                     Some(input) => {
                         self.wait(request, reply);
@@ -101,6 +116,8 @@ impl RaftLoop {
         if self.alarm.passed(emptied) {
             self.step(vec![Input::ElectionTimeout]);
         }
+        self.forget_stored();
+        self.seal_if_due();
         for (request, reply) in queries {
             reply.send(self.answer(&request));
         }
@@ -127,13 +144,16 @@ impl RaftLoop {
     fn act(&mut self, mut ready: Ready) {
         loop {
             self.send(ready.overtaking);
-            if !ready.records.is_empty()
-                && let Err(error) = self.wal.append(&ready.records)
-            {
-                self.disk_failed(&error.to_string());
+            match ready.installed {
+                Some(meta) => self.install(meta, &ready.records),
+                None => self.append(&ready.records),
             }
             self.on_disk = (self.raft.current_term(), self.raft.role());
             self.send(ready.messages);
+            self.send_chunks(ready.send_chunks);
+            if let Some(chunk) = ready.store_chunk {
+                self.store_chunk(chunk);
+            }
             // Before the answers: one that has a line of its own tells the term to which these lead.
             self.node.log.tell(ready.events);
             for (token, refusal) in ready.refusals {
@@ -167,8 +187,16 @@ impl RaftLoop {
         }
     }
 
+    fn append(&mut self, records: &[Record]) {
+        if !records.is_empty()
+            && let Err(error) = self.wal.append(records)
+        {
+            self.disk_failed(&error.to_string());
+        }
+    }
+
     /// A failed write or sync is never retried: nobody knows what is on the disk then.
-    fn disk_failed(&mut self, text: &str) -> ! {
+    pub(super) fn disk_failed(&mut self, text: &str) -> ! {
         // The core is ahead of the disk; a line tells only what the next start will find.
         let (at, (term, role)) = (self.node.clock.now(), self.on_disk);
         let fact = Fact::Error { text: text.to_string() };

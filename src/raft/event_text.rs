@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{Event, Fact, PeerState, Source, Span, Told};
-use super::types::{Command, DiskId, Entry, EntryId, MAX_CLUSTER_SIZE, NodeId, Role, Term, WriteKind};
+use super::types::{Command, DiskId, Entry, EntryId, KeyWrite, MAX_CLUSTER_SIZE, NodeId, Role, Term, WriteKind};
 use crate::text::{TextError, Tokens, hex, number, plain, quote, shorten, unplain};
 
 /// The longest string that a line of the log tells in full, in bytes.
@@ -338,6 +338,9 @@ impl<'a> Reader<'a> {
         {
             (settings, snapshot) = (before, id);
         }
+        if snapshot > last {
+            return None;
+        }
         let before = settings.strip_suffix(", new disk");
         let new_disk = before.is_some();
         Some(Fact::Start { size, settings: words(before.unwrap_or(settings))?, new_disk, snapshot, last, sum })
@@ -439,10 +442,11 @@ impl<'a> Reader<'a> {
                 return self.write(kind);
             }
         }
-        if self.0.starts_with("readmit ") {
-            let words = self.0.get(..self.0.find("disk=")? + "disk=".len() + 16)?;
-            self.0 = &self.0[words.len()..];
-            return Some(Told::Words(words.to_owned()));
+        if self.literal("readmit ").is_some() {
+            let node = node_id(self.until(" disk=")?)?;
+            let (disk, rest) = self.0.split_at_checked(16)?;
+            self.0 = rest;
+            return Some(Told::Words(Command::Readmit { node, disk: DiskId(hex(disk, 16)?) }.words()));
         }
         let mut tokens = Tokens::new(self.0);
         let text = tokens.string("the text").ok()?;
@@ -456,22 +460,23 @@ impl<'a> Reader<'a> {
 
     /// A change of a key: in words, or if it is long only how it begins.
     fn write(&mut self, kind: WriteKind) -> Option<Told> {
-        let all = self.0;
         self.literal(kind.name())?;
-        let mut tokens = Tokens::new(self.0);
-        let key = tokens.string("the key").ok()?;
+        let mut tokens = Tokens::new(self.0.strip_prefix(' ')?);
+        let key: Arc<str> = tokens.string("the key").ok().map(Arc::from)?;
         self.0 = tokens.rest();
         if self.literal("… ").is_some() {
             let values = usize::try_from(number(self.until(" strings ")?)?).ok()?;
             let bytes = usize::try_from(number(self.until(" bytes")?)?).ok()?;
-            return Some(Told::LongWrite { kind, key: Arc::from(&*key), values, bytes });
+            return Some(Told::LongWrite { kind, key, values, bytes });
         }
+        let mut values = Vec::new();
         while self.0.starts_with(" \"") {
-            let mut tokens = Tokens::new(self.0);
-            tokens.string("a string").ok()?;
+            let mut tokens = Tokens::new(&self.0[1..]);
+            values.push(Arc::from(tokens.string("a string").ok()?));
             self.0 = tokens.rest();
         }
-        Some(Told::Words(all[..all.len() - self.0.len()].to_owned()))
+        let write = Arc::new(KeyWrite { kind, key, values });
+        Some(Told::Words(Command::Write { session: None, write }.words()))
     }
 
     fn literal(&mut self, text: &str) -> Option<()> {

@@ -39,6 +39,20 @@ const SAMPLE: &str = r#"
 00:00:00.000 node_2 t3  FOLLOWER  PEER       node_2 connected: 10.0.0.3:1234
 00:00:00.000 node_2 t3  FOLLOWER  PEER       node_2 lost: closed by it
 00:00:00.000 node_2 t3  FOLLOWER  PEER       node_2 offline: connection refused
+12:00:00.001 node_1 t0  FOLLOWER  START      node_1 of 3, election timeout 6-10 s, new disk
+12:00:00.001 node_1 t3  FOLLOWER  START      node_1 of 3, election timeout 6-10 s, snapshot through 4@2, log through 5@2 sum=1f3c09aa
+12:00:00.001 node_1 t3  FOLLOWER  START      node_1 of 3, x, new disk, snapshot through 4@2, log through 4@2 sum=1f3c09aa
+00:00:00.000 node_2 t3  LEADER    APPEND     2@1 put "a" "cat" "dog" from client
+00:00:00.000 node_2 t3  LEADER    APPEND     2@1 put "a" from client
+00:00:00.000 node_2 t3  FOLLOWER  APPEND     2@1 append-to "a b" "put \"x\"" from leader node_1
+00:00:00.000 node_2 t3  FOLLOWER  COMMIT     2@1 readmit node_3 disk=9f3a01c2d4e5f607
+00:00:00.000 node_2 t3  FOLLOWER  COMMIT     2@1 put "a"… 3 strings 65536 bytes sum=1f3c09aa
+00:00:00.000 node_2 t3  FOLLOWER  COMMIT     2@1..4@3 3 entries put "a" … readmit node_3 disk=9f3a01c2d4e5f607 sum=1f3c09aa
+00:00:00.000 node_2 t3  FOLLOWER  COMMIT     2@1..4@3 3 entries put "a" "… " … append-to "b"… 2 strings 300 bytes sum=1f3c09aa
+00:00:00.000 node_2 t5  FOLLOWER  PEER       node_3 readmitted by 12@4 with disk 9f3a01c2d4e5f607: its votes count from t5 on
+00:00:00.000 node_2 t3  LEADER    SNAPSHOT   made through 100@3 sum=1f3c09aa: 2345 bytes, 96 entries leave the log
+00:00:00.000 node_2 t3  FOLLOWER  SNAPSHOT   installed through 100@3 sum=1f3c09aa from leader node_1: 2345 bytes
+00:00:00.000 node_2 t3  FOLLOWER  SNAPSHOT   receiving through 100@3 from leader node_1: 2345 bytes
 00:00:00.000 node_2 t3  FOLLOWER  CLIENT     told "no-leader" to 127.0.0.1:5, C:\\temp
 00:00:00.000 node_2 t3  FOLLOWER  ERROR      two\nlines"#;
 
@@ -62,11 +76,27 @@ fn any_words(random: &mut Random) -> String {
 }
 
 fn any_command(random: &mut Random) -> Command {
-    match random.below(4) {
+    match random.below(8) {
         0 => Command::Noop,
         1 => Command::Append { session: None, text: any_words(random).repeat(100).into() },
+        2 => Command::Readmit { node: NodeId(1 + random.below(MAX_CLUSTER_SIZE)), disk: DiskId(random.next_u64()) },
+        3 | 4 => Command::Write { session: None, write: any_write(random).into() },
         _ => Command::Append { session: None::<Session>, text: any_words(random).into() },
     }
+}
+
+/// Strings that look like the words around them are among these, and lists too long for a line.
+fn any_write(random: &mut Random) -> KeyWrite {
+    const LIKE_WORDS: [&str; 6] =
+        ["", " … ", "… 3 strings 9 bytes", "\" from client", " sum=00000000", "append-to \"a\" \"b\""];
+    let value = |random: &mut Random| match random.one_in(2) {
+        true => Arc::from(LIKE_WORDS[random.below(6) as usize]),
+        false => Arc::from(any_words(random)),
+    };
+    let kind = if random.one_in(2) { WriteKind::Put } else { WriteKind::Append };
+    let least = u64::from(kind == WriteKind::Append);
+    let count = if random.one_in(4) { 60 } else { least + random.below(4) };
+    KeyWrite { kind, key: format!("k{}", value(random)).into(), values: (0..count).map(|_| value(random)).collect() }
 }
 
 fn any_span(random: &mut Random) -> Span {
@@ -86,7 +116,7 @@ fn any_fact(random: &mut Random, current_term: Term) -> Fact {
     let (peer, why, pre) = (node(random), any_words(random), random.one_in(2));
     let (votes, size) = (random.below(9) as usize, 1 + random.below(9));
     let Span { first, last, .. } = any_span(random);
-    match random.below(21) {
+    match random.below(24) {
         0 => Fact::Start { size, settings: why, new_disk: pre, snapshot: EntryId::ZERO, last: EntryId::ZERO, sum: 0 },
         1 => Fact::Start { size, settings: why, new_disk: pre, snapshot: first, last, sum: random.next_u64() as u32 },
         2 => Fact::State { from: Role::ALL[random.below(4) as usize], why },
@@ -110,6 +140,15 @@ fn any_fact(random: &mut Random, current_term: Term) -> Fact {
         17 => Fact::Client { text: why },
         18 => Fact::Snapshot { text: why },
         19 => Fact::Fault { text: why },
+        20 => {
+            let by = EntryId::new(any_number(random, 1), 1 + random.below(1000));
+            Fact::Readmitted { peer, by, disk: DiskId(random.next_u64()) }
+        }
+        21 => {
+            let (sum, bytes, entries) = (random.next_u64() as u32, any_number(random, 0), any_number(random, 0));
+            Fact::Compacted { last, sum, bytes, entries }
+        }
+        22 => Fact::Installed { last, sum: random.next_u64() as u32, bytes: any_number(random, 0), from: peer },
         _ if pre => Fact::Disk { text: why },
         _ => Fact::Error { text: why },
     }
@@ -214,6 +253,31 @@ fn other_lines_are_refused() {
         "NEWS       x",
         "HEARTBEAT  sent to ",
         "HEARTBEAT  sent to node_2,node_3",
+        "START      node_1 of 3, x, snapshot through 4@2",
+        "START      node_1 of 3, x, snapshot through 6@2, log through 5@2 sum=1f3c09aa",
+        "COMMIT     2@1 put",
+        "COMMIT     2@1 put a",
+        "COMMIT     2@1 put  \"a\"",
+        "COMMIT     2@1 put \"a\" cat",
+        "COMMIT     2@1 put \"a\" \"cat",
+        "COMMIT     2@1 put \"a\"  \"cat\"",
+        "COMMIT     2@1 put \"a\"… 3 strings",
+        "COMMIT     2@1 put \"a\"… 03 strings 300 bytes sum=1f3c09aa",
+        "COMMIT     2@1 put-to \"a\" \"b\"",
+        "COMMIT     2@1 readmit node_3",
+        "COMMIT     2@1 readmit node_0 disk=9f3a01c2d4e5f607",
+        "COMMIT     2@1 readmit node_3 disk=9F3A01C2D4E5F607",
+        "COMMIT     2@1 readmit node_3 disk=9f3a",
+        "COMMIT     2@1 readmit node_3, node_4 disk=9f3a01c2d4e5f607",
+        "PEER       node_3 readmitted by 12@4 with disk 9f3a01c2d4e5f607: its votes count from t4 on",
+        "PEER       node_3 readmitted by 12@4 with disk 9f3a: its votes count from t5 on",
+        "PEER       node_3 readmitted by 0@0 with disk 9f3a01c2d4e5f607: its votes count from t1 on",
+        "SNAPSHOT   made through 0@0 sum=1f3c09aa: 2345 bytes, 96 entries leave the log",
+        "SNAPSHOT   made through 100@3 sum=1f3c09aa: 2345 bytes",
+        "SNAPSHOT   made through 100@3 sum=1f3c09a: 2345 bytes, 96 entries leave the log",
+        "SNAPSHOT   installed through 100@3 sum=1f3c09aa: 2345 bytes",
+        "SNAPSHOT   installed through 100@3 sum=1f3c09aa from leader node_1: -1 bytes",
+        "SNAPSHOT   installed through 100@3 sum=1f3c09aa from leader node_1: 2345 bytes ",
     ] {
         assert!((start.to_string() + bad).parse::<Event>().is_err(), "{bad}");
     }

@@ -14,7 +14,7 @@ use super::event::Fact;
 use super::message::Body;
 use super::mutants::mutant;
 use super::ready::Refusal;
-use super::types::{Command, Disk, DiskId, EntryId, NodeId, Record, Term, Token};
+use super::types::{Command, Disk, DiskId, EntryId, NodeId, Record, Role, Term, Token};
 
 impl Raft {
     /// Is what this peer says counted? The first disk that it comes with is remembered, on disk,
@@ -69,6 +69,17 @@ impl Raft {
                  data directory back, or count it anew: client readmit {id}"
             ));
         }
+        self.follow_without_votes();
+    }
+
+    /// Who stands for election or leads has voted for itself, and just now learns that this vote does not
+    /// count.
+    fn follow_without_votes(&mut self) {
+        if self.role() != Role::Follower
+            && let Some(why) = self.lost_votes(self.current_term)
+        {
+            self.become_follower(None, why);
+        }
     }
 
     fn remember_disk(&mut self, node: NodeId, disk: Disk) {
@@ -115,15 +126,17 @@ impl Raft {
     }
 
     /// Takes the disk if it is not known already, by this entry or a later one. `false` if it is: after a
-    /// restart all entries since the snapshot are committed once more.
+    /// restart all entries since the snapshot are committed once more, and two clients may have asked.
     pub(super) fn adopt_disk(&mut self, node: NodeId, disk: Disk) -> bool {
-        if self.disks.get(&node).is_some_and(|known| known.since >= disk.since) {
+        let again = |known: &Disk| known.id == disk.id && known.since > EntryId::ZERO;
+        if self.disks.get(&node).is_some_and(|known| known.since >= disk.since || again(known)) {
             return false;
         }
         self.remember_disk(node, disk);
         self.refused.retain(|refused, with| (*refused, *with) != (node, disk.id));
         if node == self.config.id {
             self.refused_by.clear();
+            self.follow_without_votes();
         }
         // It has nothing of what the lost disk had acknowledged.
         let last = self.log.last().index;

@@ -220,9 +220,12 @@ impl Raft {
     pub(super) fn on_matched(&mut self, from: NodeId, index: Index, round: u64) {
         let (own, last) = (self.log.durable(), self.log.last().index);
         let State::Leader(leader) = &mut self.state else { return };
+        let asked = leader.round;
         let Some(progress) = leader.progress.get_mut(&from) else { return };
-        if index > last {
-            return self.error(format!("{from} acknowledges index {index}, but the log ends at {last}"));
+        if index > last || round > asked {
+            return self.error(format!(
+                "{from} acknowledges index {index} and round {round}, but the log ends at {last} and the rounds at {asked}"
+            ));
         }
         progress.answered(self.now, round);
         let before = progress.match_index;
@@ -243,11 +246,20 @@ impl Raft {
     pub(super) fn on_rejected(&mut self, from: NodeId, prev: EntryId, conflict: EntryId, round: u64) {
         let base = self.log.base().index;
         let State::Leader(leader) = &mut self.state else { return };
+        let asked = leader.round;
         let Some(progress) = leader.progress.get_mut(&from) else { return };
+        if round > asked {
+            return self.error(format!("{from} answers round {round}, but the rounds end at {asked}"));
+        }
         progress.answered(self.now, round);
         // Logs part at `prev` or before it. A conflict behind it says that the term of the request was
-        // over, which this node may have led too; it says nothing of the follower's log.
-        if conflict.index > prev.index || !progress.rejection_is_current(prev.index) {
+        // over, which this node may have led too; it says nothing of the follower's log. One at 0 says
+        // nothing at all; and who gets a snapshot has been asked nothing since.
+        if conflict.index > prev.index
+            || conflict.index == 0
+            || progress.is_in_transfer()
+            || !progress.rejection_is_current(prev.index)
+        {
             return;
         }
         // What it has acknowledged it must have. One that has it no longer (its log was damaged at the

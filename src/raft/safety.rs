@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::event::{Event, Fact, Source, Span, Told};
 use super::log::{Content, chain};
-use super::types::{EntryId, Index, NodeId, Role, Term};
+use super::types::{DiskId, EntryId, Index, NodeId, Role, Term};
 
 /// What is judged. The first five are those of Figure 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +95,8 @@ struct Node {
     committed: Option<Index>,
     /// Told as committed ever.
     committed_ever: Index,
+    /// What is behind here may have gone with the installation of a snapshot, or may not.
+    unsure_behind: Option<Index>,
 }
 
 /// The first line that showed a node as the leader of a term, and its log at its election.
@@ -112,6 +114,8 @@ pub struct Safety {
     votes: BTreeMap<(NodeId, Term), (NodeId, Arc<Event>)>,
     /// The nodes whose disk was replaced.
     replaced: BTreeSet<NodeId>,
+    /// What each entry did that readmitted a node, and the line that told it first.
+    readmitted: BTreeMap<EntryId, (NodeId, DiskId, Arc<Event>)>,
     leaders: BTreeMap<Term, Leader>,
     /// The running checksum through each entry, as it was told first.
     sums: BTreeMap<EntryId, (u32, Arc<Event>)>,
@@ -128,8 +132,9 @@ impl Safety {
         Safety::default()
     }
 
-    /// The node's disk was replaced by an empty one: what it told is forgotten, by it and here. What it
-    /// votes for from now on is not judged: nobody counts it, while an old vote may still arrive.
+    /// The node's disk was replaced by an empty one: what it told is forgotten, by it and here. Who counts
+    /// a vote of it is not judged any more, since an old one may still arrive. A START line that tells of a
+    /// new disk does the same.
     pub fn forget(&mut self, node: NodeId) {
         self.nodes.remove(&node);
         self.votes.retain(|(voter, _), _| *voter != node);
@@ -141,6 +146,9 @@ impl Safety {
         if event.term == 0 && matches!(event.fact, Fact::Error { .. }) {
             // A node that could not read its disk does not know its term, and ends.
             return Ok(());
+        }
+        if matches!(event.fact, Fact::Start { new_disk: true, .. }) && self.nodes.contains_key(&event.node) {
+            self.forget(event.node);
         }
         let node = self.nodes.entry(event.node).or_default();
         if event.term < node.term {
@@ -161,7 +169,9 @@ impl Safety {
             Fact::Append { span, source } => self.append(event, span, *source),
             Fact::Truncate { first, .. } => self.truncate(event, *first),
             Fact::Commit { span } => self.commit(event, span),
+            Fact::Compacted { last, sum, .. } => self.compacted(event, *last, *sum),
             Fact::Installed { last, sum, from, .. } => self.installed(event, *last, *sum, *from),
+            Fact::Readmitted { peer, by, disk } => self.readmitted(event, *peer, *by, *disk),
             _ => Ok(()),
         }
     }
@@ -211,7 +221,6 @@ impl Safety {
 
     fn vote(&mut self, event: &Event, voter: NodeId, term: Term, candidate: NodeId) -> Judged {
         match self.votes.get(&(voter, term)) {
-            _ if self.replaced.contains(&voter) => Ok(()),
             Some((before, _)) if *before == candidate => Ok(()),
             Some((before, earlier)) => {
                 let why = format!("{voter} voted for {before} in t{term}, and then for {candidate}");
@@ -227,6 +236,7 @@ impl Safety {
     /// A candidate may not count a vote that went to another.
     fn vote_counted(&self, event: &Event, voter: NodeId) -> Judged {
         match self.votes.get(&(voter, event.term)) {
+            _ if self.replaced.contains(&voter) => Ok(()),
             Some((candidate, earlier)) if *candidate != event.node => {
                 let why = format!("{} counts the vote of {voter}, which voted for {candidate}", event.node);
                 violation(Property::OneVote, Some(earlier), event, why)
@@ -254,28 +264,87 @@ impl Safety {
             node.log[end - 1] = told;
         }
         node.log.truncate(end);
+        node.unsure_behind = None;
         // What is in the snapshot is not committed again.
         node.committed = Some(snapshot.index);
         node.committed_ever = node.committed_ever.max(snapshot.index);
-        Ok(())
+        if snapshot.index == 0 {
+            return Ok(());
+        }
+        if snapshot > last {
+            let why = format!("its log ends at {last}, before its snapshot through {snapshot}");
+            return violation(Property::KeptOnDisk, None, event, why);
+        }
+        let sum = (snapshot == last).then_some(sum);
+        self.snapshot(event, Slot { id: snapshot, sum })
+    }
+
+    /// What ends a snapshot is committed, and what the node has there.
+    fn snapshot(&mut self, event: &Event, slot: Slot) -> Judged {
+        self.same_sum(event, slot)?;
+        let index = slot.id.index;
+        let node = self.nodes.entry(event.node).or_default();
+        if let Some(held) = node.log.get_mut(index as usize - 1) {
+            if held.contradicts(slot) {
+                let why =
+                    format!("{} has a snapshot through {}, but its log has {} there", event.node, slot.id, held.id);
+                return violation(Property::StateMachineSafety, None, event, why);
+            }
+            *held = Slot { id: slot.id, sum: held.sum.or(slot.sum) };
+        }
+        self.committed_is(&Arc::new(event.clone()), index, slot)?;
+        self.committed_at(event, index)
+    }
+
+    /// A node makes a snapshot of what it has committed.
+    fn compacted(&mut self, event: &Event, last: EntryId, sum: u32) -> Judged {
+        let committed = self.nodes.entry(event.node).or_default().committed;
+        if committed.is_some_and(|committed| committed < last.index) {
+            let why = format!("{} makes a snapshot through {last}, which it has not committed", event.node);
+            return violation(Property::StateMachineSafety, None, event, why);
+        }
+        self.snapshot(event, Slot { id: last, sum: Some(sum) })
+    }
+
+    /// An entry readmits the same node with the same disk everywhere.
+    fn readmitted(&mut self, event: &Event, peer: NodeId, by: EntryId, disk: DiskId) -> Judged {
+        match self.readmitted.get(&by) {
+            Some((node, known, _)) if (*node, *known) == (peer, disk) => Ok(()),
+            Some((node, known, earlier)) => {
+                let why = format!("{by} readmits {peer} with disk {disk}, elsewhere {node} with disk {known}");
+                violation(Property::StateMachineSafety, Some(earlier), event, why)
+            }
+            None => {
+                self.readmitted.insert(by, (peer, disk, Arc::new(event.clone())));
+                Ok(())
+            }
+        }
     }
 
     /// A leader's snapshot takes the place of a node's log through `last`.
     fn installed(&mut self, event: &Event, last: EntryId, sum: u32, from: NodeId) -> Judged {
         self.leads(event, from)?;
         let told = Slot { id: last, sum: Some(sum) };
-        self.same_sum(event, told)?;
         let node = self.nodes.entry(event.node).or_default();
+        if let Some(committed) = node.committed.filter(|committed| *committed >= last.index) {
+            let why = format!("{} installs a snapshot through {last}, but has committed {committed}", event.node);
+            return violation(Property::StateMachineSafety, None, event, why);
+        }
         let at = last.index as usize - 1;
         // What follows stays only behind the same entry.
-        if node.log.get(at).is_none_or(|held| !held.is_known() || held.contradicts(told)) {
-            node.log.truncate(node.committed_ever.min(last.index) as usize);
-            node.log.resize(at + 1, UNKNOWN);
+        match node.log.get(at).copied() {
+            Some(held) if !held.is_known() => node.unsure_behind = Some(last.index),
+            Some(held) if !held.contradicts(told) => {}
+            _ => {
+                node.log.truncate(node.committed_ever.min(last.index - 1) as usize);
+                node.log.resize(at + 1, UNKNOWN);
+                node.unsure_behind = None;
+            }
         }
         node.log[at] = told;
-        node.committed = Some(last.index.max(node.committed.unwrap_or(0)));
+        node.committed = Some(last.index);
         node.committed_ever = node.committed_ever.max(last.index);
-        Ok(())
+        self.snapshot(event, told)
     }
 
     fn append(&mut self, event: &Event, span: &Span, source: Source) -> Judged {
@@ -287,6 +356,10 @@ impl Safety {
         }
         let node = self.nodes.entry(event.node).or_default();
         let before = span.first.index as usize - 1;
+        if node.unsure_behind.is_some_and(|index| index as usize <= before) {
+            node.log.truncate(before);
+            node.unsure_behind = None;
+        }
         if node.log.len() > before {
             let property = match event.role {
                 Role::Leader => Property::LeaderAppendOnly,
@@ -343,6 +416,8 @@ impl Safety {
             return violation(Property::StateMachineSafety, earlier, event, why);
         }
         node.log.truncate(first.index as usize - 1);
+        // What it removes was there, and now its end is known.
+        node.unsure_behind = None;
         Ok(())
     }
 
@@ -358,6 +433,7 @@ impl Safety {
         let watched = node.committed.is_some();
         node.committed = Some(last);
         node.committed_ever = node.committed_ever.max(last);
+        node.unsure_behind = node.unsure_behind.map(|index| index.max(last));
         if node.log.len() < last as usize {
             // Who was not watched from its start may hold entries that were not seen.
             if watched {
@@ -376,26 +452,33 @@ impl Safety {
             }
             *held = Slot { id: told.id, sum: held.sum.or(told.sum) };
         }
+        let slots = node.log[first as usize - 1..last as usize].to_vec();
         let told = Arc::new(event.clone());
-        for index in first..=last {
-            let slot = node.log[index as usize - 1];
-            match self.committed.get_mut(index as usize - 1) {
-                Some((known, earlier)) if known.contradicts(slot) => {
-                    let why =
-                        format!("{} is committed by {}, and {} by {}", slot.id, event.node, known.id, earlier.node);
-                    return violation(Property::StateMachineSafety, Some(earlier), event, why);
-                }
-                Some((known, _)) => {
-                    let id = if known.is_known() { known.id } else { slot.id };
-                    *known = Slot { id, sum: known.sum.or(slot.sum) };
-                }
-                None => {
-                    self.committed.resize(index as usize - 1, (UNKNOWN, told.clone()));
-                    self.committed.push((slot, told.clone()));
-                }
-            }
+        for (index, slot) in (first..).zip(slots) {
+            self.committed_is(&told, index, slot)?;
         }
         self.committed_at(event, last)
+    }
+
+    /// What is committed at `index` is the same everywhere.
+    fn committed_is(&mut self, told: &Arc<Event>, index: Index, slot: Slot) -> Judged {
+        let at = index as usize - 1;
+        match self.committed.get_mut(at) {
+            Some((known, earlier)) if known.contradicts(slot) => {
+                let why = format!("{} is committed by {}, and {} by {}", slot.id, told.node, known.id, earlier.node);
+                violation(Property::StateMachineSafety, Some(earlier), told, why)
+            }
+            Some((known, _)) => {
+                let id = if known.is_known() { known.id } else { slot.id };
+                *known = Slot { id, sum: known.sum.or(slot.sum) };
+                Ok(())
+            }
+            None => {
+                self.committed.resize(at, (UNKNOWN, told.clone()));
+                self.committed.push((slot, told.clone()));
+                Ok(())
+            }
+        }
     }
 
     /// Leaders of later terms may have been elected before this line was told.

@@ -282,3 +282,188 @@ fn spans_and_single_lines_agree() {
     assert_eq!(judge(&good), Ok(()));
     contradicts(Property::LogMatching, lines, from_leader(2, 1, 1, all(!sum)));
 }
+
+fn sum_a() -> u32 {
+    chain(0, id(1, 1), Content::Text("a"))
+}
+
+fn sum_ab(term: Term) -> u32 {
+    chain(sum_a(), id(2, term), Content::Text("b"))
+}
+
+fn start_with(node: u64, term: Term, new_disk: bool, snapshot: EntryId, last: EntryId, sum: u32) -> Event {
+    line(node, term, FOLLOWER, Fact::Start { size: 3, settings: String::new(), new_disk, snapshot, last, sum })
+}
+
+fn installed(node: u64, term: Term, last: EntryId, sum: u32, from: u64) -> Event {
+    line(node, term, FOLLOWER, Fact::Installed { last, sum, bytes: 100, from: NodeId(from) })
+}
+
+fn made(node: u64, term: Term, role: Role, last: EntryId, sum: u32) -> Event {
+    line(node, term, role, Fact::Compacted { last, sum, bytes: 100, entries: 1 })
+}
+
+/// Node 1 has made a snapshot of its two entries, and node 3, which has nothing, has taken it over.
+fn snapshots() -> Vec<Event> {
+    let mut lines = committed_a();
+    lines.extend([
+        from_client(1, 2, 1, "b"),
+        from_leader(2, 1, 1, span(2, 1, "b")),
+        commit(1, 1, LEADER, span(2, 1, "b")),
+        made(1, 1, LEADER, id(2, 1), sum_ab(1)),
+        installed(3, 1, id(2, 1), sum_ab(1), 1),
+    ]);
+    lines
+}
+
+#[test]
+fn snapshots_are_made_installed_and_started_with() {
+    let mut lines = snapshots();
+    lines.extend([
+        from_client(1, 3, 1, "c"),
+        from_leader(3, 1, 1, span(3, 1, "c")),
+        commit(1, 1, LEADER, span(3, 1, "c")),
+        commit(3, 1, FOLLOWER, span(3, 1, "c")),
+        // What is in the snapshot is not committed once more, what follows it is.
+        start_with(3, 1, false, id(2, 1), id(3, 1), chain(sum_ab(1), id(3, 1), Content::Text("c"))),
+        commit(3, 1, FOLLOWER, span(3, 1, "c")),
+        start_with(1, 1, false, id(3, 1), id(3, 1), chain(sum_ab(1), id(3, 1), Content::Text("c"))),
+    ]);
+    assert_eq!(judge(&lines), Ok(()));
+}
+
+/// What `installed through` tells is what others have committed …
+#[test]
+fn an_installed_snapshot_of_something_else() {
+    let mut lines = snapshots();
+    lines.pop();
+    contradicts(Property::LogMatching, lines.clone(), installed(3, 1, id(2, 1), 7, 1));
+    let of_a_later_term = [elected(2, 2), installed(3, 2, id(2, 2), sum_ab(2), 2)];
+    lines.push(of_a_later_term[0].clone());
+    let violation = contradicts(Property::StateMachineSafety, lines.clone(), of_a_later_term[1].clone());
+    assert_eq!(violation.earlier, Some(commit(1, 1, LEADER, span(2, 1, "b"))));
+    contradicts(Property::ElectionSafety, lines, installed(3, 2, id(2, 1), sum_ab(1), 1));
+}
+
+/// … and what comes later has to agree with it.
+#[test]
+fn a_commit_and_a_leader_that_know_nothing_of_an_installed_snapshot() {
+    let lines = [
+        fresh(&[1, 2, 3]),
+        vec![
+            line(3, 1, FOLLOWER, Fact::HeartbeatReceived { from: NodeId(1) }),
+            installed(3, 1, id(2, 1), sum_ab(1), 1),
+            from_leader(2, 1, 1, span(1, 1, "a")),
+        ],
+    ]
+    .concat();
+    contradicts(Property::LeaderCompleteness, lines.clone(), elected(2, 2));
+    let mut other = lines;
+    other.push(from_leader(2, 2, 3, span(2, 2, "b")));
+    other.push(commit(2, 2, FOLLOWER, span(1, 1, "a")));
+    contradicts(Property::StateMachineSafety, other, commit(2, 2, FOLLOWER, span(2, 2, "b")));
+}
+
+#[test]
+fn commits_follow_an_installed_snapshot_without_a_gap() {
+    let mut lines = snapshots();
+    lines.extend([from_client(1, 3, 1, "c"), from_leader(3, 1, 1, span(3, 1, "c"))]);
+    contradicts(Property::StateMachineSafety, lines.clone(), commit(3, 1, FOLLOWER, span(2, 1, "b")));
+    lines.push(from_leader(3, 1, 1, span(4, 1, "d")));
+    contradicts(Property::StateMachineSafety, lines, commit(3, 1, FOLLOWER, span(4, 1, "d")));
+    contradicts(Property::StateMachineSafety, snapshots(), installed(3, 1, id(1, 1), sum_a(), 1));
+}
+
+#[test]
+fn a_snapshot_of_what_is_not_committed() {
+    let mut lines = committed_a();
+    lines.push(from_client(1, 2, 1, "b"));
+    contradicts(Property::StateMachineSafety, lines.clone(), made(1, 1, LEADER, id(2, 1), sum_ab(1)));
+    contradicts(Property::LogMatching, lines, made(1, 1, LEADER, id(1, 1), 7));
+}
+
+#[test]
+fn a_start_with_a_snapshot_of_something_else() {
+    let lines = snapshots();
+    let other = start_with(2, 2, false, id(2, 2), id(2, 2), sum_ab(2));
+    contradicts(Property::StateMachineSafety, lines.clone(), other);
+    contradicts(Property::KeptOnDisk, lines, start_with(2, 1, false, id(3, 1), id(2, 1), sum_ab(1)));
+}
+
+/// A snapshot through an entry whose term no line told: what followed it may have stayed, or gone.
+#[test]
+fn what_follows_an_installed_snapshot_may_have_stayed_or_gone() {
+    let told = |text: &str| Told::Text(text.into());
+    let mixed =
+        Span { first: id(1, 1), last: id(4, 2), opening: told("a"), closing: told("d"), sum: Some(0x1234_5678) };
+    let lines = [
+        fresh(&[1, 2, 3]),
+        vec![
+            line(3, 2, FOLLOWER, Fact::HeartbeatReceived { from: NodeId(1) }),
+            from_leader(3, 2, 1, mixed),
+            installed(3, 2, id(3, 2), 0x8765_4321, 1),
+        ],
+    ]
+    .concat();
+    let stayed = commit(3, 2, FOLLOWER, span(4, 2, "d"));
+    let gone = from_leader(3, 3, 1, span(4, 3, "e"));
+    for next in [stayed, gone] {
+        assert_eq!(judge(&[lines.clone(), vec![next]].concat()), Ok(()));
+    }
+}
+
+/// A START line that tells of a new disk is enough to be forgiven; one without that word is not.
+#[test]
+fn a_new_disk_is_told_by_the_start() {
+    contradicts(Property::KeptOnDisk, committed_a(), start(2, 1, EntryId::ZERO, 0));
+    contradicts(Property::TermsGrow, committed_a(), start(2, 0, EntryId::ZERO, 0));
+    let mut lines = committed_a();
+    lines.extend([
+        start_with(2, 0, true, EntryId::ZERO, EntryId::ZERO, 0),
+        // A vote in a term in which the lost disk has voted: nobody counts it.
+        granted(2, 1, 3),
+        // An old vote may still arrive.
+        line(1, 1, LEADER, Fact::Received { pre: false, from: NodeId(2), votes: 2, size: 3 }),
+        from_leader(2, 1, 1, span(1, 1, "a")),
+        commit(2, 1, FOLLOWER, span(1, 1, "a")),
+    ]);
+    assert_eq!(judge(&lines), Ok(()));
+    // Of itself the new disk tells no contradictions, and it forgets nothing either.
+    contradicts(Property::OneVote, lines.clone(), granted(2, 1, 1));
+    contradicts(Property::KeptOnDisk, lines, start(2, 1, EntryId::ZERO, 0));
+}
+
+/// The first start of all is on a new disk too, and nothing is forgiven for that.
+#[test]
+fn a_first_start_forgives_nothing() {
+    let lines = vec![
+        start_with(2, 0, true, EntryId::ZERO, EntryId::ZERO, 0),
+        start_with(3, 0, true, EntryId::ZERO, EntryId::ZERO, 0),
+        granted(2, 1, 1),
+    ];
+    contradicts(Property::OneVote, lines.clone(), granted(2, 1, 3));
+    let counted = line(3, 1, CANDIDATE, Fact::Received { pre: false, from: NodeId(2), votes: 2, size: 3 });
+    contradicts(Property::OneVote, lines, counted);
+}
+
+/// What was committed on the lost disk stays committed.
+#[test]
+fn a_new_disk_takes_nothing_back() {
+    let mut lines = committed_a();
+    lines.push(start_with(2, 0, true, EntryId::ZERO, EntryId::ZERO, 0));
+    contradicts(Property::LeaderCompleteness, lines.clone(), elected(3, 2));
+    lines.push(from_leader(2, 2, 3, span(1, 2, "z")));
+    contradicts(Property::StateMachineSafety, lines, commit(2, 2, FOLLOWER, span(1, 2, "z")));
+}
+
+#[test]
+fn an_entry_readmits_the_same_disk_everywhere() {
+    let readmitted = |node, disk| {
+        let (peer, by) = (NodeId(3), id(5, 1));
+        line(node, 1, FOLLOWER, Fact::Readmitted { peer, by, disk: DiskId(disk) })
+    };
+    let mut lines = committed_a();
+    lines.extend([readmitted(2, 7), readmitted(3, 7)]);
+    assert_eq!(judge(&lines), Ok(()));
+    contradicts(Property::StateMachineSafety, lines, readmitted(3, 8));
+}

@@ -93,7 +93,7 @@ impl Raft {
             // All of it is here. Through a committed index all logs are equal.
             return self.send_matched(from, meta.last.index, 0);
         }
-        if meta.last.term > self.current_term || offset + data.len() as u64 > meta.bytes {
+        if meta.last.term > self.current_term || offset.saturating_add(data.len() as u64) > meta.bytes {
             return self
                 .error(format!("install-snapshot from {from}: a piece that cannot be of {}; ignored", meta.last));
         }
@@ -153,10 +153,10 @@ impl Raft {
         if self.receiving.take_if(|receiving| receiving.meta == meta).is_none() {
             return;
         }
-        // Who stands for election or leads has other worries; a leader will send it again.
-        let State::Follower { leader } = self.state else { return };
+        // Who knows no leader has other worries; the next one will send it again.
+        let State::Follower { leader: Some(from) } = self.state else { return };
         if meta.last.index <= self.commit_index {
-            return;
+            return self.send_matched(from, meta.last.index, 0);
         }
         let SnapshotMeta { last, sum, bytes, .. } = meta;
         #[cfg(test)]
@@ -170,9 +170,7 @@ impl Raft {
         for (node, disk) in readmitted {
             self.adopt_disk(node, disk);
         }
-        if let Some(from) = leader {
-            self.tell(Fact::Installed { last, sum, bytes, from });
-            self.send_matched(from, last.index, 0);
-        }
+        self.tell(Fact::Installed { last, sum, bytes, from });
+        self.send_matched(from, last.index, 0);
     }
 }

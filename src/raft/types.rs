@@ -282,7 +282,7 @@ impl Persistent {
             // What was there through `id` stays until its snapshot is: a crash may come before.
             Record::Base { id, .. } if self.has(id) => self.entries.truncate((id.index - self.base.index) as usize),
             Record::Base { id, sum } => {
-                if id.index < self.base.index {
+                if id.index <= self.base.index {
                     return Err(format!("a log that begins behind {id}, after one that began behind {}", self.base));
                 }
                 self.entries.clear();

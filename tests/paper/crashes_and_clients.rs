@@ -1,7 +1,6 @@
 //! §5.5, §8, and the thesis where it adds to them: the no-op, clients, pre-vote, check-quorum, the leader's own disk.
 use super::*;
 use raft_lab::raft::types::Command;
-use raft_lab::text::random::Random;
 
 /// §5.5: "Raft RPCs are idempotent": the second of two equal messages changes nothing and is answered the same.
 #[test]
@@ -110,57 +109,4 @@ fn a_leader_without_a_majority_steps_down() {
     server.now = Duration::from_secs(9);
     server.timeout();
     assert_eq!((server.raft.role(), server.raft.current_term()), (Role::Follower, 1));
-}
-
-/// The paper's servers are honest. What can be read as a message and no server would say must do no harm either: this
-/// is all that the wire lets through, said at random by both peers.
-#[test]
-fn whatever_a_peer_says_nothing_panics() {
-    for seed in 0..300 {
-        let mut random = Random::from_seed(seed);
-        let mut server = Server::with(Config { pre_vote: random.one_in(2), ..config(3, false) }, 0, &[]);
-        for token in 0..200 {
-            server.now += random.duration(Duration::ZERO, Duration::from_secs(1));
-            let from = if random.one_in(2) { TWO } else { THREE };
-            let newest = server.raft.current_term();
-            let term = if random.one_in(20) { newest + 1 } else { newest };
-            let place = |random: &mut Random| match (random.below(8), term) {
-                (0, _) | (_, 0) => EntryId::ZERO,
-                (index, _) => id(index, 1 + random.below(term)),
-            };
-            let (prev, flag) = (place(&mut random), random.one_in(2));
-            let body = match random.below(10) {
-                0 => Body::PreVote { last: prev },
-                1 => Body::PreVoteReply { granted: flag },
-                2 => Body::RequestVote { last: prev },
-                3 => Body::RequestVoteReply { granted: flag },
-                4 => Body::Matched { index: random.below(10), round: random.below(5) },
-                5 | 6 => Body::Rejected {
-                    prev,
-                    conflict: id(1 + random.below(9), random.below(term + 1)),
-                    round: random.below(5),
-                },
-                7 => {
-                    let most = if term == 0 { 0 } else { random.below(4) };
-                    let entries = (1..=most).map(|n| entry(prev.index + n, term)).collect();
-                    Body::AppendEntries {
-                        prev,
-                        commit: random.below(10),
-                        heartbeat: flag,
-                        round: random.below(5),
-                        entries,
-                    }
-                }
-                8 => {
-                    server.propose(token);
-                    continue;
-                }
-                _ => {
-                    server.act(if flag { Input::ElectionTimeout } else { Input::HeartbeatDue });
-                    continue;
-                }
-            };
-            server.receive(from, term, body);
-        }
-    }
 }

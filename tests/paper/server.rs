@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use raft_lab::raft::event::{Event, Fact};
 use raft_lab::raft::message::{Body, Message};
 use raft_lab::raft::ready::{Input, Ready};
 use raft_lab::raft::types::{
@@ -56,6 +57,14 @@ pub fn append_entries(prev: EntryId, entries: Vec<Entry>, commit: Index) -> Body
     Body::AppendEntries { prev, commit, heartbeat: false, round: 0, entries }
 }
 
+/// The round that an AppendEntries asks in.
+pub fn round_of(message: &Message) -> u64 {
+    match message.body {
+        Body::AppendEntries { round, .. } => round,
+        ref other => panic!("AppendEntries expected, found {other:?}"),
+    }
+}
+
 impl Server {
     /// A follower of the paper's plain protocol, in `term`, whose log has entries of these terms.
     pub fn follower(size: u64, term: Term, terms: &[Term]) -> Server {
@@ -95,8 +104,12 @@ impl Server {
 
     /// A step, the sync that it asks for, and the step after that.
     pub fn act(&mut self, input: Input) -> Done {
+        self.act_all(vec![input])
+    }
+
+    /// The same with several inputs in one step.
+    pub fn act_all(&mut self, mut inputs: Vec<Input>) -> Done {
         let mut done = Done::default();
-        let mut inputs = vec![input];
         while !inputs.is_empty() {
             let mut ready = self.raft.step(self.now, std::mem::take(&mut inputs));
             if ready.batch > 0 {
@@ -106,6 +119,10 @@ impl Server {
             done.sent.append(&mut ready.messages);
             done.ready.records.append(&mut ready.records);
             done.ready.committed.append(&mut ready.committed);
+            done.ready.reads.append(&mut ready.reads);
+            done.ready.send_chunks.append(&mut ready.send_chunks);
+            done.ready.store_chunk = ready.store_chunk.or(done.ready.store_chunk.take());
+            done.ready.installed = ready.installed.or(done.ready.installed);
             done.ready.refusals.append(&mut ready.refusals);
             done.ready.events.append(&mut ready.events);
             done.ready.election_timer = ready.election_timer.or(done.ready.election_timer);
@@ -115,7 +132,11 @@ impl Server {
     }
 
     pub fn message(from: NodeId, term: Term, body: Body) -> Input {
-        Input::Message { from, disk: DiskId(from.0), message: Message { term, body } }
+        Input::Message { from, disk: DiskId(from.0), message: Server::body(term, body) }
+    }
+
+    pub fn body(term: Term, body: Body) -> Message {
+        Message { term, body }
     }
 
     pub fn receive(&mut self, from: NodeId, term: Term, body: Body) -> Done {
@@ -138,9 +159,13 @@ impl Server {
         self.act(Server::proposal(token))
     }
 
+    pub fn read(&mut self, token: Token) -> Done {
+        self.act(Input::Read { token })
+    }
+
     pub fn ids(&self) -> Vec<EntryId> {
         let log = self.raft.log();
-        log.range(1, log.last().index).map(|entry| entry.id).collect()
+        log.range(log.base().index + 1, log.last().index).map(|entry| entry.id).collect()
     }
 
     pub fn terms(&self) -> Vec<Term> {
@@ -174,6 +199,17 @@ impl Done {
             Body::RequestVoteReply { granted } | Body::PreVoteReply { granted } => granted,
             other => panic!("an answer to a vote request expected, found {other:?}"),
         }
+    }
+
+    /// The texts of its ERROR lines.
+    pub fn errors(&self) -> Vec<&str> {
+        fn error(event: &Event) -> Option<&str> {
+            match &event.fact {
+                Fact::Error { text } => Some(text),
+                _ => None,
+            }
+        }
+        self.ready.events.iter().filter_map(error).collect()
     }
 
     pub fn votes_on_disk(&self) -> Vec<(Term, Option<NodeId>)> {

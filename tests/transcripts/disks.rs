@@ -78,10 +78,10 @@ impl Node {
         received.text.push_str(&data);
         let through = received.text.len() as u64;
         if through < meta.bytes {
-            return self.inbox.push(Input::ChunkStored { meta, through });
+            return self.pieces.push(Input::ChunkStored { meta, through });
         }
         let Some(snapshot) = self.received.take() else { return };
-        self.inbox.push(match snapshot.read() {
+        self.pieces.push(match snapshot.read() {
             Ok(store) => {
                 let readmitted = store.readmitted().iter().map(|(node, disk)| (*node, *disk)).collect();
                 self.installable = Some(Installable { snapshot, store });
@@ -141,6 +141,8 @@ impl World {
             }
         }
         (node.received, node.installable) = (None, None);
+        node.pieces_held = false;
+        node.pieces.clear();
         node.disk_held = false;
         node.inbox.clear();
         node.next_heartbeat = None;
@@ -198,6 +200,16 @@ impl World {
         let meta = snapshot.meta;
         node.snapshot = Some(snapshot);
         self.input(id, vec![Input::SnapshotMade { meta }]);
+    }
+
+    /// The node takes a while to store a piece of a snapshot; or no more.
+    pub fn hold_pieces(&mut self, id: NodeId, held: bool) {
+        let node = self.node(id);
+        node.pieces_held = held;
+        if !held {
+            let pieces = std::mem::take(&mut node.pieces);
+            self.input(id, pieces);
+        }
     }
 
     pub fn chunk_size(&mut self, bytes: usize) {

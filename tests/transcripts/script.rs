@@ -136,7 +136,7 @@ impl Script {
                 let (link, message) = rest.split_once(' ').unwrap_or((rest, ""));
                 self.world.inject(self.link(link), message);
             }
-            "status" => self.world.ids().into_iter().for_each(|id| self.world.show_status(id)),
+            "status" => self.nodes(&words).into_iter().for_each(|id| self.world.show_status(id)),
             "log" => self.nodes(&words).into_iter().for_each(|id| self.world.show_log(id)),
             "disk" => self.nodes(&words).into_iter().for_each(|id| self.world.show_disk(id)),
             "keys" => self.nodes(&words).into_iter().for_each(|id| self.world.show_keys(id)),
@@ -155,6 +155,8 @@ impl Script {
                 [nodes @ .., "now"] => self.nodes(nodes).into_iter().for_each(|id| self.world.compact(id, true)),
                 nodes => self.nodes(nodes).into_iter().for_each(|id| self.world.compact(id, false)),
             },
+            "hold-pieces" => self.world.hold_pieces(self.one_node(&words), true),
+            "free-pieces" => self.world.hold_pieces(self.one_node(&words), false),
             "chunk-size" => self.world.chunk_size(self.number(rest) as usize),
             "restart" => self.nodes(&words).into_iter().for_each(|id| self.world.restart(id)),
             "wipe" => self.world.wipe(self.one_node(&words)),

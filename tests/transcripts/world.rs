@@ -52,6 +52,9 @@ struct Node {
     received: Option<Snapshot>,
     /// One that has come whole, and its content.
     installable: Option<Installable>,
+    /// The thread that stores pieces is slow: what it has to tell waits.
+    pieces_held: bool,
+    pieces: Vec<Input>,
     /// Every batch waits for `sync`.
     disk_held: bool,
     /// A batch that is written and not synced, and all that waits for it.
@@ -111,6 +114,8 @@ impl World {
                 snapshot: None,
                 received: None,
                 installable: None,
+                pieces_held: false,
+                pieces: Vec::new(),
                 disk_held: false,
                 held: None,
                 inbox: Vec::new(),
@@ -243,6 +248,10 @@ impl World {
         ready.send_chunks.into_iter().for_each(|chunk| self.send_chunk(id, chunk));
         if let Some(chunk) = ready.store_chunk {
             self.node(id).store_chunk(chunk);
+        }
+        let node = self.node(id);
+        if !node.pieces_held {
+            node.inbox.append(&mut node.pieces);
         }
         if ready.batch > 0 {
             let node = self.node(id);
