@@ -94,21 +94,28 @@ impl World {
         self.attend(node)
     }
 
-    /// A node loses its disk; the next one only when this one is counted again, and knows it: until then it
-    /// votes for nobody. And only after each other node has met it, durably: before that nobody could
-    /// know that it is not the same.
+    /// A node loses its disk; the next one only when this one is counted again and everybody knows it: a
+    /// node that was not told yet does not listen to it, and it votes for nobody before it knows itself.
+    /// And only after each other node has met it, durably: before that nobody could know that it is not
+    /// the same.
     fn wipe_some(&mut self) {
         let node = self.any_node();
-        let all = 0..self.nodes.len();
-        let remembers = |other: usize, of: usize| {
-            let known = self.disks[other].durable.disks.get(&self.nodes[of].id);
-            known.map(|known| known.id == self.disks[of].id)
-        };
-        let met = all.clone().filter(|other| *other != node).all(|other| remembers(other, node) == Some(true));
-        let knows = all.clone().all(|other| remembers(other, other) != Some(false));
-        if all.len() > 2 && met && knows && self.judge.ledger.not_counted(&self.disks).is_empty() {
+        let all: Vec<usize> = (0..self.nodes.len()).collect();
+        let met = all.iter().filter(|other| **other != node).all(|other| self.remembers(*other, node) == Some(true));
+        if all.len() > 2 && met && self.agree(&all) && self.judge.ledger.not_counted(&self.disks).is_empty() {
             self.wipe(node);
         }
+    }
+
+    /// Does the one node remember the other one, or itself, with its present disk?
+    fn remembers(&self, one: usize, other: usize) -> Option<bool> {
+        let known = self.disks[one].durable.disks.get(&self.nodes[other].id);
+        known.map(|known| known.id == self.disks[other].id)
+    }
+
+    /// Does nobody of these remember another disk of one of them?
+    pub fn agree(&self, members: &[usize]) -> bool {
+        members.iter().all(|one| members.iter().all(|other| self.remembers(*one, *other) != Some(false)))
     }
 
     /// Somebody looks after a lost disk: asks the leader to count it, or whom he takes for the leader.

@@ -25,7 +25,10 @@ impl World {
         }
         majority.truncate(self.judge.majority());
         self.note(format!("the faults stop; up are {:?}", majority.iter().map(|n| n + 1).collect::<Vec<_>>()));
-        self.brings_progress(&majority)?;
+        // A majority alone can go on if its members know of each other that they count.
+        if self.agree(&majority) {
+            self.brings_progress(&majority)?;
+        }
         self.note("all nodes are up".to_owned());
         let all: Vec<usize> = (0..self.nodes.len()).collect();
         self.brings_progress(&all)?;
