@@ -40,7 +40,7 @@ pub struct Page {
 
 enum Refusal {
     Silent(String),
-    Answer(Answer),
+    Answer(Box<Answer>),
 }
 
 impl Pages {
@@ -121,7 +121,7 @@ impl Pages {
                     }
                     return Ok(Ok(Page { lines, end }));
                 }
-                Ok(answer) => return Ok(Err(Refusal::Answer(answer))),
+                Ok(answer) => return Ok(Err(Refusal::Answer(Box::new(answer)))),
                 Err(why) => return Ok(Err(Refusal::Silent(why))),
             }
         }

@@ -50,7 +50,7 @@
 //!                                                        └─▶ event-log ─▶ standard output, watchers
 //! ```
 //!
-//! Every queue is bounded; `node/limits.rs` says how far, and what happens then. No signal can be
+//! A short-lived `disk-sweep` deletes the files that a snapshot has replaced. Every queue is bounded; `node/limits.rs` says how far, and what happens then. No signal can be
 //! caught with std, so a node lives crash-only: it ends with its process, at any moment.
 //!
 //! # What is left out
@@ -59,7 +59,7 @@
 //! port is for their own network. Byzantine faults, which are not Raft's subject. Leases for
 //! reads (thesis §6.4.1), since they trust in clocks: each read costs a round to a majority, shared by all that
 //! wait. Reads at followers: they send to the leader, which must be asked in any case. Deleting a key: its list
-//! can be emptied. A snapshot is made anew each time, not from the one before (§7 names incremental ones).
+//! can be emptied. A snapshot is written whole each time (§7 names incremental ones).
 
 pub mod cluster;
 pub mod disk;

@@ -1,4 +1,4 @@
-//! The disk of real nodes: full, failing, torn, damaged, locked, foreign, wiped; and standard output,
+//! The disk of real nodes: full, failing, torn, damaged, locked, foreign, wiped, snapshots too; and standard output,
 //! which a node does not go on without.
 #![cfg(target_os = "linux")] // /dev/full, ulimit
 
@@ -316,11 +316,14 @@ fn a_node_with_a_wiped_disk_is_not_counted() {
     }
     // The leader gives up: the wiped node's answers keep nobody in office.
     assert!(answer.starts_with("unknown ") || answer.starts_with("error no-leader "), "{answer}\n{}", lab.story());
+    lab.wait_until("several attempts to be elected, and what the wiped node says to them", || {
+        let asked = |event: &Event| matches!(event.fact, Fact::AskedAgain { .. });
+        let denied = lab.lines_with(wiped, &format!("pre-vote denied to node_{leader}: this node's disk is new"));
+        (lab.count(leader, asked) >= 2 && denied.len() >= 2).then_some(())
+    });
+    // It may have voted in this term: it does not stand for election either.
+    assert_eq!(lab.count(wiped, |event| matches!(event.fact, Fact::State { .. })), 0, "{}", lab.story());
     for node in [leader, wiped] {
-        lab.wait_until("several attempts to be elected", || {
-            let asked = |event: &Event| matches!(event.fact, Fact::AskedAgain { .. });
-            (lab.count(node, asked) >= 2).then_some(())
-        });
         assert_eq!(lab.count(node, |event| commits(event, "by two of three, one of them wiped")), 0);
     }
     assert_eq!(lab.log(wiped), Some(Vec::new()), "the wiped node commits nothing");
@@ -406,4 +409,86 @@ fn a_standard_output_that_nobody_reads_ends_the_node() {
     drop((stdin, unread));
     assert_eq!((code, error.lines().count()), (Some(1), 1), "{error}");
     assert_says(&error, &["standard output", "nobody reads the log"]);
+}
+
+/// A log of some ten entries becomes a snapshot.
+const SMALL_LOG: (&str, &str) = ("SNAPSHOT_LOG_BYTES", "1000");
+
+/// The file of a node whose name begins so and has the highest number, and that number.
+fn newest(lab: &Lab, node: usize, head: &str) -> Option<(u64, PathBuf)> {
+    let files = fs::read_dir(lab.data_dir(node)).ok()?;
+    let numbered = files.filter_map(|file| {
+        let path = file.ok()?.path();
+        Some((path.file_name()?.to_str()?.strip_prefix(head)?.parse().ok()?, path))
+    });
+    numbered.max()
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_and_what_a_crash_left_beside_a_good_one_goes() {
+    let mut lab = Lab::start_with(3, &[SMALL_LOG, PATIENT[0], PATIENT[1]]);
+    for number in 1..=40 {
+        lab.append(&format!("SET {number}"));
+    }
+    let before = lab.wait_for_equal_logs();
+    lab.wait_until("a snapshot on node 1", || newest(&lab, 1, "snapshot."));
+    lab.kill(1);
+    let Some((number, path)) = newest(&lab, 1, "snapshot.") else { lab.fail("no snapshot") };
+    let good = fs::read(&path).unwrap_or_else(|error| panic!("{error}"));
+    let at = good.len() / 2;
+    let mut damaged = good.clone();
+    damaged[at] ^= 1;
+    let write = |path: &PathBuf, bytes: &[u8]| fs::write(path, bytes).unwrap_or_else(|error| panic!("{error}"));
+    write(&path, &damaged);
+    lab.start_node(1);
+    let error = ends_with_error(&mut lab, 1);
+    assert_says(&error, &[&format!("/snapshot.{number}: "), "line ", "must not go on", "move the directory away"]);
+    assert_eq!(error_lines(&lab, 1).len(), 1, "{}", lab.story());
+    assert_eq!(fs::read(&path).ok(), Some(damaged), "it is left as it is");
+
+    // Whole again, beside what crashes may leave.
+    write(&path, &good);
+    let scraps = [number + 7, number - 1].map(|number| format!("snapshot.{number}.tmp"));
+    let scraps = scraps.into_iter().chain(["received.3.tmp".to_string(), format!("wal.{}", number - 1)]);
+    let scraps: Vec<PathBuf> = scraps.map(|name| lab.data_dir(1).join(name)).collect();
+    scraps.iter().for_each(|scrap| write(scrap, &good[..at]));
+    lab.start_node(1);
+    assert_eq!(lab.wait_for_equal_logs(), before);
+    assert!(scraps.iter().all(|scrap| !scrap.exists()), "{:?}", newest(&lab, 1, "wal."));
+    lab.append("it goes on");
+    lab.judge();
+}
+
+#[test]
+fn a_disk_that_fills_up_while_a_snapshot_is_made_ends_the_node_and_loses_nothing() {
+    let mut lab = Lab::prepare(3, &[SMALL_LOG, PATIENT[0], PATIENT[1]]);
+    // A file has at most 8 KiB: sooner or later the snapshot has more. Files of the log are shorter.
+    let command = limited(&lab.command(1), 16);
+    lab.start_as(1, command);
+    [2, 3].into_iter().for_each(|node| lab.start_node(node));
+    lab.wait_for_leader();
+    let mut acknowledged = Vec::new();
+    lab.wait_until("the disk of node 1 is full", || {
+        let text = format!("{} {}", acknowledged.len(), "x".repeat(100));
+        lab.append(&text);
+        acknowledged.push(text);
+        let full = |event: &Event| matches!(event.fact, Fact::Error { .. });
+        (lab.count(1, full) > 0).then_some(())
+    });
+    let error = ends_with_error(&mut lab, 1);
+    // On a busy machine the log may wait so long for its snapshot that it is the first with more.
+    let log_first = error.contains("/wal.");
+    let what = if log_first { ["/wal.", ": cannot write"] } else { ["/snapshot.", ".tmp: cannot write the snapshot"] };
+    assert_says(&error, &[what[0], what[1], "make room"]);
+    lab.append("the others go on");
+    lab.start_node(1);
+    let log = lab.wait_for_equal_logs();
+    assert_eq!(log.len(), acknowledged.len() + 1);
+    assert!(acknowledged.iter().zip(&log).all(|(text, line)| line.ends_with(&format!(" \"{text}\""))), "{log:?}");
+    lab.wait_until("a snapshot of all that", || newest(&lab, 1, "snapshot.").filter(|(_, path)| len(path) > 8192));
+    lab.judge();
+}
+
+fn len(path: &PathBuf) -> u64 {
+    fs::metadata(path).map_or(0, |found| found.len())
 }

@@ -173,7 +173,7 @@ impl Plan {
         say(&format!("data in {}", self.data.display()));
         say("to talk to them, in another terminal:");
         say(&format!("  export CLUSTER={}", places.join(",")));
-        say(&format!("  {program} append \"hello\"      (or status, log, watch, demo)"));
+        say(&format!("  {program} append \"hello\"      (or log, put, get, status, watch, web, demo)"));
         say("to kill and revive one, here: stop 3, start 3 and Enter; Ctrl-C ends all");
         text
     }

@@ -59,7 +59,7 @@ fn torn(bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// A node starts from what is left: it is all there, it goes on, and starts again.
-fn boots(files: &Files, history: &History, base: u64, point: &str) {
+fn boots(files: &Files, history: &History, base: u64, point: &str) -> Vec<String> {
     let dir = TempDir::new();
     for (name, bytes) in files {
         fs::write(dir.0.join(name), bytes).unwrap();
@@ -67,7 +67,7 @@ fn boots(files: &Files, history: &History, base: u64, point: &str) {
     let opened = open(&dir.0, ME, SIZE).unwrap_or_else(|error| panic!("{point}: {error}"));
     history.expect(&opened, base);
     assert!(!opened.new_disk, "{point}");
-    let (mut wal, mut history) = (opened.wal, history.clone());
+    let (mut wal, mut history, notes) = (opened.wal, history.clone(), opened.notes);
     let next = history.0.last().index + 1;
     history.append(&mut wal, &[vote(9, 1), entry(next, 9, "after the crash")]);
     let bytes = wal.log_bytes();
@@ -84,6 +84,7 @@ fn boots(files: &Files, history: &History, base: u64, point: &str) {
     wal.publish(made).unwrap().unwrap();
     drop(wal);
     history.expect(&open(&dir.0, ME, SIZE).unwrap(), next);
+    notes
 }
 
 /// The pure part for the same files: fast enough for every byte.
@@ -134,7 +135,9 @@ fn a_crash_at_any_point_of_sealing_and_publishing_leaves_a_node_that_starts() {
             let discard = recovers(&left_files, &history, base, &point);
             assert_eq!(discard == [3], left != opening, "{point}");
             if at % 97 == 0 || left == opening {
-                boots(&left_files, &history, base, &point);
+                let notes = boots(&left_files, &history, base, &point);
+                let told = notes.iter().any(|note| note.contains("wal.3: it was never finished"));
+                assert_eq!((told, notes.len()), (left != opening, discard.len()), "{point}: {notes:?}");
             }
         }
         // The snapshot is being written.

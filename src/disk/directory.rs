@@ -44,10 +44,10 @@ impl Files {
         for entry in fs::read_dir(dir)? {
             let name = entry?.file_name();
             let Some(name) = name.to_str() else { continue };
-            let numbered = |head: &str| number(name.strip_prefix(head)?).filter(|number| *number >= FIRST_FILE);
-            if let Some(number) = numbered("wal.") {
+            let numbered = |head: &str, least| number(name.strip_prefix(head)?).filter(|number| *number >= least);
+            if let Some(number) = numbered("wal.", FIRST_FILE) {
                 files.wals.push(number);
-            } else if let Some(number) = numbered("snapshot.") {
+            } else if let Some(number) = numbered("snapshot.", FIRST_FILE + 1) {
                 files.snapshots.push(number);
             } else if name == OLD_WAL {
                 files.old_name = true;

@@ -357,7 +357,16 @@ fn a_failure_anywhere_closes_the_log_for_ever() {
         };
         assert!(error.to_string().contains(".tmp: cannot rename it to"), "{error}");
         assert!(wal.append(&[entry(8, 3, "x")]).unwrap_err().to_string().contains("the log is closed"));
+        assert!(names(&dir.0).contains("wal.1"), "nothing goes before the snapshot is in its place");
     }
+
+    // A snapshot gets its place after the file that follows it.
+    let dir = TempDir::new();
+    let (mut wal, history) = begin(&dir);
+    let stored = receive(&mut Receiver::new(&dir.0), history.snapshot(7));
+    fs::create_dir(dir.0.join("wal.2")).unwrap();
+    wal.install(&history.opening(7), stored).unwrap_err();
+    assert_eq!(names(&dir.0), names_of(&["wal.1", "wal.2"]));
 
     // What was sealed is not what it was.
     let dir = TempDir::new();
@@ -381,4 +390,33 @@ fn the_old_name_of_the_first_file_is_understood() {
     history.expect(&opened, 0);
     assert!(opened.notes.len() == 1 && opened.notes[0].contains("wal.1: this was the file wal"), "{:?}", opened.notes);
     assert_eq!(names(&dir.0), names_of(&["wal.1"]));
+}
+
+/// Far more than it takes, for the machine may be busy; quadratic work would take minutes.
+const LONG: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_long_history_of_many_files_is_replayed_in_linear_time() {
+    let dir = TempDir::new();
+    let (mut wal, mut history) = (dir.open().unwrap().wal, History::default());
+    history.append(&mut wal, &[vote(1, 1)]);
+    let mut sealed = None;
+    let mut index = 0;
+    for _ in 0..10 {
+        let batch: Vec<Record> =
+            (1..=10_000).map(|at| put(index + at, 1, &format!("key {}", at % 100), &["x"])).collect();
+        index += 10_000;
+        history.append(&mut wal, &batch);
+        sealed = Some(wal.seal(&history.opening(index - 5_000)).unwrap());
+    }
+    let bytes = wal.log_bytes();
+    let start = Instant::now();
+    let made = sealed.unwrap().make().unwrap();
+    println!("{index} entries, {bytes} bytes to {} bytes: {:?}", made.meta().bytes, start.elapsed());
+    assert_eq!(made.meta(), history.snapshot(index - 5_000).0);
+    drop(wal);
+    let opened = dir.open().unwrap();
+    println!("with the start: {:?}", start.elapsed());
+    history.expect(&opened, 0);
+    assert!(start.elapsed() < LONG);
 }

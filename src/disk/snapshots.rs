@@ -189,7 +189,7 @@ fn replay(
 fn write(dir: &Path, number: u64, (last, sum): (EntryId, u32), store: Store) -> Result<Whole, DiskError> {
     let path = dir.join(format!("{}.tmp", snapshot_name(number)));
     let failed = |error: io::Error| DiskError::io(&path, "write the snapshot", &error);
-    let file = create(&path, true).map_err(failed)?;
+    let file = create(&path)?;
     let scrap = Scrap(Some(path.clone()));
     let mut out = BufWriter::new(&file);
     let meta = snapshot::write(&store, last, sum, &mut out).map_err(failed)?;
@@ -213,8 +213,10 @@ pub(super) fn load(path: &Path, mut file: &File) -> Result<(SnapshotMeta, Store)
     })
 }
 
-fn create(path: &Path, anew: bool) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).create_new(!anew).truncate(anew).open(path)
+/// No two have the same name, and what an earlier process has left was removed at the start.
+fn create(path: &Path) -> Result<File, DiskError> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path);
+    file.map_err(|error| DiskError::io(path, "make the file", &error))
 }
 
 /// Stores the snapshots that a leader sends, piece by piece, off the loop. One at a time: a piece with
@@ -313,7 +315,7 @@ impl Receiver {
     fn begin(&mut self, meta: SnapshotMeta) -> Result<Receiving, DiskError> {
         self.begun += 1;
         let path = self.dir.join(format!("received.{}.tmp", self.begun));
-        let file = create(&path, false).map_err(|error| DiskError::io(&path, "make the file", &error))?;
+        let file = create(&path)?;
         Ok(Receiving { meta, through: 0, scrap: Scrap(Some(path.clone())), path, file })
     }
 }

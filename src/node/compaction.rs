@@ -36,6 +36,11 @@ impl Compaction {
     ) -> std::io::Result<Compaction> {
         Ok(Compaction { thread: Snapshots::start(receiver, inbox)?, log_bytes, making: false, file, stored: None })
     }
+
+    /// Frees something large in the thread.
+    pub(super) fn free(&self, what: impl Send + 'static) {
+        self.thread.drop(what);
+    }
 }
 
 impl RaftLoop {
@@ -106,7 +111,7 @@ impl RaftLoop {
         match self.wal.install(records, stored) {
             Ok((file, store)) => {
                 let old = std::mem::replace(&mut self.store, store);
-                self.compaction.thread.drop(old);
+                self.compaction.free(old);
                 self.replace_file(Some(file));
             }
             Err(error) => self.disk_failed(&error.to_string()),
@@ -116,7 +121,7 @@ impl RaftLoop {
     /// What the algorithm did not want of what was stored is freed.
     pub(super) fn forget_stored(&mut self) {
         if let Some(stored) = self.compaction.stored.take() {
-            self.compaction.thread.drop(stored);
+            self.compaction.free(stored);
         }
     }
 
@@ -134,7 +139,7 @@ impl RaftLoop {
 
     fn replace_file(&mut self, file: Option<Arc<SnapshotFile>>) {
         if let Some(old) = std::mem::replace(&mut self.compaction.file, file) {
-            self.compaction.thread.drop(old);
+            self.compaction.free(old);
         }
     }
 }

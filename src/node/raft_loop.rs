@@ -148,6 +148,9 @@ impl RaftLoop {
                 Some(meta) => self.install(meta, &ready.records),
                 None => self.append(&ready.records),
             }
+            if !ready.gone.is_empty() {
+                self.compaction.free(ready.gone);
+            }
             self.on_disk = (self.raft.current_term(), self.raft.role());
             self.send(ready.messages);
             self.send_chunks(ready.send_chunks);

@@ -139,35 +139,38 @@ impl Log {
         self.id(self.base.index + end as Index).filter(|id| id.term == term).map(|id| id.index)
     }
 
-    /// A snapshot holds everything through `last`: those entries go.
-    pub fn compact(&mut self, last: EntryId) {
+    /// A snapshot holds everything through `last`: those entries go. They are returned, since to free so
+    /// many takes time that the caller may not have.
+    #[must_use]
+    pub fn compact(&mut self, last: EntryId) -> VecDeque<Entry> {
         assert_eq!(self.id(last.index), Some(last), "a snapshot of another log");
         self.base_sum = self.sum(last.index);
-        let gone = (last.index - self.base.index) as usize;
-        self.entries.drain(..gone);
-        self.sums.drain(..gone);
+        let count = (last.index - self.base.index) as usize;
+        // The few that stay move to memory of their own: a burst must not keep its memory for ever.
+        let stay = self.entries.split_off(count);
+        self.sums = self.sums.split_off(count);
         self.base = last;
-        // A burst must not keep its memory for ever.
-        self.entries.shrink_to(2 * self.entries.len());
-        self.sums.shrink_to(2 * self.sums.len());
+        std::mem::replace(&mut self.entries, stay)
     }
 
     /// A leader's snapshot takes the place of everything through `last` (Figure 13, steps 6 and 7): what
     /// follows stays if it follows the same entry. Nothing of it counts as durable before the batch
     /// that begins with this.
-    pub fn install(&mut self, last: EntryId, sum: u32) {
-        if self.id(last.index) == Some(last) {
-            self.compact(last);
+    #[must_use]
+    pub fn install(&mut self, last: EntryId, sum: u32) -> VecDeque<Entry> {
+        let gone = if self.id(last.index) == Some(last) {
+            self.compact(last)
         } else {
-            self.entries.clear();
-            self.sums.clear();
+            self.sums = VecDeque::new();
             self.base = last;
-        }
+            std::mem::take(&mut self.entries)
+        };
         self.base_sum = sum;
         self.durable = last.index;
         for (_, durable) in &mut self.pending {
             *durable = last.index;
         }
+        gone
     }
 
     /// Appends the next entry.

@@ -1,5 +1,6 @@
 //! What goes into the algorithm and what comes out of it, as data.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,6 +127,8 @@ pub struct Ready {
     pub batch: u64,
     /// The snapshot that was stored last, which this step takes over.
     pub installed: Option<SnapshotMeta>,
+    /// The entries that left the log for a snapshot, perhaps very many: to be freed where that holds up nobody.
+    pub gone: VecDeque<Entry>,
     pub messages: Vec<(NodeId, Message)>,
     pub send_chunks: Vec<SendChunk>,
     pub store_chunk: Option<StoreChunk>,

@@ -56,7 +56,7 @@ impl Raft {
         if meta.last.index <= before {
             return;
         }
-        self.log.compact(meta.last);
+        self.ready.gone = self.log.compact(meta.last);
         self.snapshot = Some(meta);
         if let State::Leader(leader) = &mut self.state {
             leader.progress.values_mut().for_each(|progress| progress.compacted(meta.last.index));
@@ -161,16 +161,16 @@ impl Raft {
         let SnapshotMeta { last, sum, bytes, .. } = meta;
         #[cfg(test)]
         let last = self.bend_install(last);
-        self.log.install(last, sum);
+        self.ready.gone = self.log.install(last, sum);
         self.commit_index = last.index;
         self.leader_commit = self.leader_commit.max(last.index);
         self.released = last.index;
         self.snapshot = Some(meta);
         self.ready.installed = Some(meta);
-        for (node, disk) in readmitted {
-            self.adopt_disk(node, disk);
-        }
         self.tell(Fact::Installed { last, sum, bytes, from });
+        for (node, disk) in readmitted {
+            self.readmitted(disk.since, node, disk.id);
+        }
         self.send_matched(from, last.index, 0);
     }
 }

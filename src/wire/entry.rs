@@ -294,6 +294,11 @@ pub(super) mod tests {
         out
     }
 
+    fn change(session: Option<Session>, kind: WriteKind, key: &str, values: &[&str]) -> Command {
+        let values = values.iter().map(|value| Arc::from(*value)).collect();
+        Command::Write { session, write: Arc::new(KeyWrite { kind, key: key.into(), values }) }
+    }
+
     #[test]
     fn known_entries() {
         let session = Some(Session { client: ClientId { born: 17, nonce: 0x9f3a_01c2_d4e5_f607 }, seq: 5 });
@@ -302,6 +307,16 @@ pub(super) mod tests {
             ("3@1 no-op", 3, Command::Noop),
             ("2@1 append \"SET 5\"", 2, Command::Append { session: None, text: text.clone() }),
             ("2@1 append 17-9f3a01c2d4e5f607 5 \"SET 5\"", 2, Command::Append { session, text }),
+            ("4@1 put \"a\"", 4, change(None, WriteKind::Put, "a", &[])),
+            ("4@1 put \"a\" \"cat\" \"\"", 4, change(None, WriteKind::Put, "a", &["cat", ""])),
+            ("4@1 put 17-9f3a01c2d4e5f607 5 \"a b\"", 4, change(session, WriteKind::Put, "a b", &[])),
+            ("5@1 append-to \"log\" \"put\"", 5, change(None, WriteKind::Append, "log", &["put"])),
+            (
+                "5@1 append-to 17-9f3a01c2d4e5f607 5 \"a\" \"x\" \"y\"",
+                5,
+                change(session, WriteKind::Append, "a", &["x", "y"]),
+            ),
+            ("6@1 readmit node_3 disk=000000000000000a", 6, Command::Readmit { node: NodeId(3), disk: DiskId(10) }),
         ] {
             let entry = Entry { id: EntryId::new(index, 1), command };
             assert_eq!(written(&entry), line);
@@ -361,8 +376,69 @@ pub(super) mod tests {
             "3@1 append 17-9f3a01c2d4e5f607 5",
             "3@1 append 5 \"x\"",
             "3@1 append \"x\" 5",
+            "3@1 put",
+            "3@1 put ",
+            "3@1 put a",
+            "3@1 put \"\" \"x\"",
+            "3@1 put \"log\" \"x\"",
+            "3@1 put \"log\"",
+            "3@1 put \"a\" x",
+            "3@1 put \"a\"  \"x\"",
+            "3@1 put \"a\"\"x\"",
+            "3@1 put \"a\" \"x",
+            "3@1 put \"a\" \"x\" ",
+            "3@1 put 17-9f3a01c2d4e5f607 0 \"a\"",
+            "3@1 put 17-9f3a01c2d4e5f607 \"a\"",
+            "3@1 append-to \"a\"",
+            "3@1 append-to \"\" \"x\"",
+            "3@1 append-to 17-9f3a01c2d4e5f607 5",
+            "3@1 appendto \"a\" \"x\"",
+            "3@1 readmit",
+            "3@1 readmit node_3",
+            "3@1 readmit node_0 disk=000000000000000a",
+            "3@1 readmit node_10 disk=000000000000000a",
+            "3@1 readmit node_3 disk=a",
+            "3@1 readmit node_3 disk=000000000000000A",
+            "3@1 readmit node_3 disk=000000000000000a x",
         ] {
             assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_a_key_has_limits() {
+        let entry = |kind, key: &str, values: &[&str]| Entry {
+            id: EntryId::new(1, 1),
+            command: change(None, kind, key, values),
+        };
+        let key = "k".repeat(MAX_KEY_BYTES);
+        let rest = "v".repeat(MAX_TEXT_BYTES - MAX_KEY_BYTES);
+        for kind in [WriteKind::Put, WriteKind::Append] {
+            for good in [entry(kind, &key, &[&rest]), entry(kind, "k", &[""; MAX_VALUES])] {
+                assert_eq!(read(&written(&good)), Ok(good));
+            }
+            for bad in [
+                entry(kind, &format!("{key}k"), &["x"]),
+                entry(kind, &key, &[&rest, "x"]),
+                entry(kind, "k", &[""; MAX_VALUES + 1]),
+            ] {
+                assert!(read(&written(&bad)).is_err());
+            }
+        }
+    }
+
+    /// What an AppendEntries holds is measured with it: no entry may be longer on the wire than it is said to be.
+    #[test]
+    fn no_entry_is_longer_than_it_is_said_to_be() {
+        let mut random = Random::from_seed(4);
+        let client = ClientId { born: MAX_NUMBER, nonce: u64::MAX };
+        let session = Some(Session { client, seq: MAX_NUMBER });
+        let mut commands: Vec<Command> = (0..2000).map(|_| any_command(&mut random)).collect();
+        commands.push(change(session, WriteKind::Append, "\u{7f}", &["\u{7f}"; MAX_VALUES]));
+        commands.push(Command::Append { session, text: "\u{202e}".into() });
+        for command in commands {
+            let entry = Entry { id: EntryId::new(MAX_NUMBER, MAX_NUMBER), command };
+            assert!(written(&entry).len() < entry.command.wire_bytes(), "{entry:?}");
         }
     }
 

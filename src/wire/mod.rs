@@ -4,6 +4,7 @@
 //! - [`lines`]: bytes to lines, with the limits that keep a stranger from harming the node
 //! - [`entry`]: the text of an entry, shared with the log on disk
 //! - [`peer`]: `hello` and the messages of the algorithm
+//! - [`fault`]: faults that a person orders
 //! - [`client`]: requests and answers; `status`: the one that says how a node is
 //!
 //! Everything is strict: fields in one order, nothing unknown, nothing twice, each number within a
@@ -11,6 +12,7 @@
 
 pub mod client;
 pub mod entry;
+pub mod fault;
 pub mod lines;
 pub mod peer;
 mod status;

@@ -49,9 +49,13 @@ impl Snapshot {
 }
 
 impl Node {
-    /// A batch is on disk.
+    /// A batch is on disk. One that begins a new file says everything anew: what it does not say is gone with
+    /// the old files.
     pub fn write(&mut self, records: Vec<Record>) {
         let id = self.config.id;
+        if matches!(records.first(), Some(Record::Base { .. })) {
+            self.synced = Persistent::default();
+        }
         for record in records {
             self.synced.apply(record).unwrap_or_else(|wrong| panic!("{id} wrote a record that cannot follow: {wrong}"));
         }
@@ -63,7 +67,6 @@ impl Node {
         let Installable { snapshot, store } =
             self.installable.take().unwrap_or_else(|| panic!("{id} installs what has not come"));
         assert_eq!(snapshot.meta, meta, "{id} installs another snapshot than has come");
-        self.synced.compact(meta.last, meta.sum);
         (self.snapshot, self.store) = (Some(snapshot), store);
     }
 
@@ -196,7 +199,6 @@ impl World {
         let (opening, sum) = (raft.opening(index), raft.log().sum(index));
         node.write(opening);
         let snapshot = Snapshot::new(&node.store, last, sum);
-        node.synced.compact(last, sum);
         let meta = snapshot.meta;
         node.snapshot = Some(snapshot);
         self.input(id, vec![Input::SnapshotMade { meta }]);
