@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::raft::mutants::Mutant;
 use crate::raft::ready::{HeartbeatTimer, Input, Ready};
-use crate::raft::types::{Index, NodeId};
+use crate::raft::types::{DiskId, Index, NodeId};
 use crate::raft::{Config, Raft};
 use crate::store::Store;
 use crate::text::random::Random;
@@ -20,6 +20,9 @@ use super::world::{Happening, MAX_INBOX, World};
 
 /// Batches that a disk of its own thread has under way at the most.
 const MAX_BATCHES: usize = 4;
+
+/// For each peer the disk of the process that the answers of a step are for.
+type Meant = Vec<Option<DiskId>>;
 
 /// A node's own clock: another time of day, and another pace.
 struct Clock {
@@ -52,7 +55,7 @@ pub struct SimNode {
     pub inbox: Vec<Input>,
     /// What may happen only once the disk has synced, in order. With a disk of its own thread the node
     /// goes on meanwhile; the real one waits.
-    awaiting: VecDeque<Ready>,
+    awaiting: VecDeque<(Ready, Meant)>,
     /// A batch is being written and synced.
     writing: bool,
     disk_thread: bool,
@@ -182,11 +185,12 @@ impl World {
         let ready = raft.step(node.clock.reads(self.now), inputs);
         self.judge.stepped(node.id, count, &ready)?;
         self.judge.commit_index_moved(node.id, before, raft.commit_index())?;
-        self.proceed(n, ready)
+        let meant = (1..=self.profile.size).map(|peer| raft.answers_are_for(NodeId(peer))).collect();
+        self.proceed(n, ready, meant)
     }
 
     /// The order of a [`Ready`]: what may overtake the disk, then the disk, then the rest.
-    fn proceed(&mut self, n: usize, mut ready: Ready) -> Checked {
+    fn proceed(&mut self, n: usize, mut ready: Ready, meant: Meant) -> Checked {
         let mut overtaking = std::mem::take(&mut ready.overtaking);
         if self.disks[n].must_not_be_overtaken() {
             overtaking.append(&mut ready.messages);
@@ -207,16 +211,16 @@ impl World {
             if self.stopped_here(n) {
                 return Ok(());
             }
-            self.post(n, to, &message)?;
+            self.post(n, to, &message, meant[to.0 as usize - 1])?;
         }
-        self.nodes[n].awaiting.push_back(ready);
+        self.nodes[n].awaiting.push_back((ready, meant));
         self.next_write(n)
     }
 
     /// Releases what need not wait, and starts the next write unless one is under way.
     fn next_write(&mut self, n: usize) -> Checked {
-        while let Some(ready) = self.nodes[n].awaiting.pop_front_if(|ready| ready.batch == 0) {
-            self.release(n, ready)?;
+        while let Some((ready, meant)) = self.nodes[n].awaiting.pop_front_if(|(ready, _)| ready.batch == 0) {
+            self.release(n, ready, &meant)?;
         }
         if self.nodes[n].writing || self.nodes[n].awaiting.is_empty() || self.stopped_here(n) {
             return Ok(());
@@ -268,12 +272,12 @@ impl World {
             }
         }
         self.nodes[n].writing = false;
-        let Some(ready) = self.nodes[n].awaiting.pop_front() else { return Ok(()) };
+        let Some((ready, meant)) = self.nodes[n].awaiting.pop_front() else { return Ok(()) };
         let batch = ready.batch;
         if self.stopped_here(n) {
             return Ok(());
         }
-        self.release(n, ready)?;
+        self.release(n, ready, &meant)?;
         if self.nodes[n].life == life {
             self.turn(n, vec![Input::Persisted { batch }])?;
             self.attend(n)?;
@@ -282,9 +286,9 @@ impl World {
     }
 
     /// Everything that had to wait for the disk.
-    fn release(&mut self, n: usize, mut ready: Ready) -> Checked {
+    fn release(&mut self, n: usize, mut ready: Ready, meant: &[Option<DiskId>]) -> Checked {
         for (to, message) in std::mem::take(&mut ready.messages) {
-            self.post(n, to, &message)?;
+            self.post(n, to, &message, meant[to.0 as usize - 1])?;
             if self.stopped_here(n) {
                 return Ok(());
             }
@@ -413,7 +417,8 @@ impl World {
         node.store = snapshot.map(|(_, store)| store).unwrap_or_default();
         node.applied = node.store.last_applied();
         node.connections.fill(None);
-        self.release(n, ready)?;
+        let nobody = vec![None; self.nodes.len()];
+        self.release(n, ready, &nobody)?;
         self.dial_all();
         Ok(())
     }
@@ -421,7 +426,7 @@ impl World {
     /// Gives the node an empty disk.
     pub fn wipe(&mut self, n: usize) {
         self.crash(n, "its disk is wiped");
-        let id = crate::raft::types::DiskId(self.random.next_u64());
+        let id = DiskId(self.random.next_u64());
         let fresh = SimDisk::new(self.nodes[n].id, self.profile.size, id);
         let lost = std::mem::replace(&mut self.disks[n], fresh);
         self.judge.wipe(self.nodes[n].id, lost.durable);

@@ -153,7 +153,7 @@ impl World {
             end -= 1;
         }
         let data = text[offset as usize..end].into();
-        self.carry(n, to, &Message { term, body: Body::InstallSnapshot { meta, offset, data } })
+        self.carry(n, to, &Message { term, body: Body::InstallSnapshot { meta, offset, data } }, None)
     }
 
     /// The thread stores a piece, and with the last one proves the whole.

@@ -236,19 +236,21 @@ impl World {
     }
 
     /// Sends a message: judged, encoded, and given to the network.
-    pub fn post(&mut self, from: usize, to: NodeId, message: &Message) -> Checked {
+    /// An answer is for who has asked. If that one has lost its disk meanwhile, the connection is gone
+    /// too: a vote for the node that it was must not elect the node that it is (seed 37512).
+    pub fn post(&mut self, from: usize, to: NodeId, message: &Message, meant: Option<DiskId>) -> Checked {
         let role = self.nodes[from].raft.as_ref().map_or(Role::Follower, Raft::role);
         self.judge.left(self.nodes[from].id, to, message, role, &self.disks)?;
-        self.carry(from, to, message)?;
+        self.carry(from, to, message, meant.filter(|_| message.body.answers()))?;
         if chance(&mut self.random, self.profile.excerpt)
             && let Some(excerpt) = self.excerpt(from, message)
         {
-            self.carry(from, to, &excerpt)?;
+            self.carry(from, to, &excerpt, None)?;
         }
         Ok(())
     }
 
-    pub fn carry(&mut self, from: usize, to: NodeId, message: &Message) -> Checked {
+    pub fn carry(&mut self, from: usize, to: NodeId, message: &Message, only_for: Option<DiskId>) -> Checked {
         let sender = self.nodes[from].id;
         let arrivals = self.network.arrivals((sender, to), self.now, &self.profile, &mut self.random);
         self.line.clear();
@@ -257,21 +259,11 @@ impl World {
             return fail("bounded queues", format!("{sender} sends a line of {} bytes", self.line.len()));
         }
         let line: Rc<str> = Rc::from(self.line.as_str());
-        let only_for = self.only_for(from, to, message);
         for after in arrivals.into_iter().flatten() {
             let packet = Packet { from: sender, disk: self.disks[from].id, only_for, line: line.clone() };
             self.push(after, Happening::Arrives { to: to.0 as usize - 1, packet });
         }
         Ok(())
-    }
-
-    /// An answer is for who has asked. If that one has lost its disk meanwhile, the connection is gone
-    /// too: a vote for the node that it was must not elect the node that it is (seed 37512).
-    fn only_for(&self, from: usize, to: NodeId, message: &Message) -> Option<DiskId> {
-        match message.body {
-            Body::PreVote { .. } | Body::RequestVote { .. } | Body::AppendEntries { .. } | Body::Refused { .. } => None,
-            _ => self.disks[from].durable.disks.get(&to).map(|disk| disk.id),
-        }
     }
 
     /// Another AppendEntries that the same leader might have sent instead: where it begins and ends
