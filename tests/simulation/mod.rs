@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Reading order: `profile` (what a seed means), `world` (time and the queue), `node` (the raft loop
-//! in pieces), `disk`, `network`, `clients`, `reads`, `history`, `faults`, `judge`, `finale`, `run`, `mutants`.
+//! in pieces), `disk`, `snapshots`, `network`, `clients`, `reads`, `history`, `faults`, `judge`, `ledger`, `finale`, `run`, `mutants`.
 
 mod chronicle;
 mod clients;
@@ -23,10 +23,12 @@ mod faults;
 mod finale;
 mod history;
 mod judge;
+mod ledger;
 mod mutants;
 mod network;
 mod node;
 mod profile;
 mod reads;
 mod run;
+mod snapshots;
 mod world;
