@@ -76,6 +76,14 @@ impl Connection {
         self.lines.has_line()
     }
 
+    /// Between a request and the next: is the other side still there, and silent? Otherwise nothing that is sent now
+    /// could be answered.
+    pub fn is_idle(&mut self) -> bool {
+        let silent = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
+        let waits = matches!(silent, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        self.stream.set_nonblocking(false).is_ok() && waits && !self.has_line()
+    }
+
     /// One request, one line of answer.
     pub fn ask(&mut self, request: &Request, limit: Duration) -> Result<Answer, String> {
         self.send([request])?;

@@ -91,7 +91,16 @@ impl Leader {
         self.failed = 0;
     }
 
-    /// What comes now is a new task.
+    /// What comes now is a new task. A connection that was closed since the last one is of no use for it: what is
+    /// sent on that would count as perhaps taken.
+    pub fn begin(&mut self) {
+        if self.connection.as_mut().is_some_and(|connection| !connection.is_idle()) {
+            self.connection = None;
+        }
+        self.restart_timeout();
+    }
+
+    /// The time for it begins now.
     pub fn restart_timeout(&mut self) {
         self.deadline = Instant::now() + self.timeout;
         self.tried.clear();

@@ -128,7 +128,7 @@ impl Writer {
 
     /// Makes one change and waits for it: its entry, unless the store does not remember that any more.
     pub fn write(&mut self, change: Change) -> Result<Option<EntryId>, Failure> {
-        self.restart_timeout();
+        self.leader.begin();
         self.push(change);
         loop {
             if let Some(done) = self.advance()?.pop() {

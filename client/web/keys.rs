@@ -150,7 +150,7 @@ struct Found {
 /// Why there is no list.
 enum Trouble {
     Silent(String),
-    Answer(Answer),
+    Answer(Box<Answer>),
     TooLong,
     /// It changed between two pages.
     Changed,
@@ -180,8 +180,12 @@ fn fetch(
                 Err(Trouble::Changed) => return Err(busy()),
                 Err(Trouble::TooLong) => return Err(too_long()),
                 Err(Trouble::Silent(why)) => return Err(silent(why)),
-                Err(Trouble::Answer(Answer::Error { text, .. })) => return Err(silent(text)),
-                Err(Trouble::Answer(_)) => return Err(silent("it answered something else than was asked".to_string())),
+                Err(Trouble::Answer(answer)) => {
+                    return Err(silent(match *answer {
+                        Answer::Error { text, .. } => text,
+                        _ => "it answered something else than was asked".to_string(),
+                    }));
+                }
             }
         }
     }
@@ -232,7 +236,7 @@ fn read_list(connection: &mut Connection, key: &Arc<str>, local: bool) -> Result
                     }
                     break;
                 }
-                other => return Err(Trouble::Answer(other)),
+                other => return Err(Trouble::Answer(Box::new(other))),
             }
         }
         if values.len() as u64 + 1 == from {
@@ -261,7 +265,7 @@ fn read_keys(connection: &mut Connection, local: bool) -> Result<Found, Trouble>
                 Answer::EndOfKeys { .. } => {
                     return Err(Trouble::Silent("its list of keys goes in circles".to_string()));
                 }
-                other => return Err(Trouble::Answer(other)),
+                other => return Err(Trouble::Answer(Box::new(other))),
             }
         }
     }
@@ -279,7 +283,7 @@ fn ask(connection: &mut Connection, request: &Request) -> Result<(), Trouble> {
 
 fn receive(connection: &mut Connection) -> Result<Answer, Trouble> {
     match connection.receive(ATTEMPT) {
-        Ok(answer @ Answer::Error { code: ErrorCode::BadRequest, .. }) => Err(Trouble::Answer(answer)),
+        Ok(answer @ Answer::Error { code: ErrorCode::BadRequest, .. }) => Err(Trouble::Answer(Box::new(answer))),
         Ok(answer) => Ok(answer),
         Err(why) => Err(Trouble::Silent(why)),
     }

@@ -268,4 +268,39 @@ mod tests {
         log.persisted(3);
         assert_eq!(log.durable(), 2);
     }
+
+    #[test]
+    fn behind_a_snapshot_places_stay_what_they_are() {
+        let mut log = log(&[1, 1, 4, 4, 4, 6]);
+        let (sums, id) = ([log.sum(4), log.sum(6)], EntryId::new(4, 4));
+        assert_eq!(log.compact(id).len(), 4);
+        assert_eq!((log.base(), log.len(), log.last()), (id, 2, EntryId::new(6, 6)));
+        assert_eq!([log.sum(4), log.sum(6)], sums);
+        assert_eq!((log.id(3), log.id(4), log.id(5), log.id(7)), (None, Some(id), Some(EntryId::new(5, 4)), None));
+        // Term 4 begins in the snapshot: as far back as the log goes.
+        assert_eq!((log.first_of_term_at(5), log.first_of_term_at(4)), (EntryId::new(5, 4), EntryId::new(5, 4)));
+        assert_eq!((log.last_of_term(4), log.last_of_term(1), log.last_of_term(6)), (Some(5), None, Some(6)));
+        log.truncate(5);
+        assert_eq!((log.last(), log.is_empty(), log.last_of_term(4)), (id, true, Some(4)));
+        log.append(entry(5, 7));
+        assert_eq!(log.range(5, 5).count() + log.range(6, 5).count(), 1);
+    }
+
+    /// Acknowledgements of batches from before an installation vouch for nothing that follows it: that is
+    /// said anew.
+    #[test]
+    fn an_installation_is_durable_with_its_own_batch() {
+        for (last, kept) in [(EntryId::new(2, 1), 1), (EntryId::new(2, 2), 0), (EntryId::new(9, 2), 0)] {
+            let mut log = log(&[1, 1]);
+            log.append(entry(3, 1));
+            log.writing(1);
+            assert_eq!(log.install(last, 77).len(), 3 - kept);
+            assert_eq!((log.base(), log.len(), log.sum(last.index)), (last, kept, 77));
+            log.writing(2);
+            log.persisted(1);
+            assert_eq!(log.durable(), last.index);
+            log.persisted(2);
+            assert_eq!(log.durable(), log.last().index);
+        }
+    }
 }

@@ -158,8 +158,8 @@ impl Progress {
         }
     }
 
-    /// Where the next piece of the snapshot begins, if one is due. At the end of all pieces an empty one
-    /// asks, once a heartbeat, what has become of them.
+    /// Where the next piece of the snapshot begins, if one is due. The last one is repeated once a heartbeat
+    /// until the follower has installed it all, or says that it needs another.
     pub fn next_chunk(&mut self, meta: SnapshotMeta) -> Option<u64> {
         if !self.in_transfer {
             return None;
@@ -179,9 +179,9 @@ impl Progress {
     pub fn taken(&mut self, last: EntryId, crc: u32, through: u64) {
         if let Some(transfer) = &mut self.transfer
             && (transfer.meta.last, transfer.meta.crc) == (last, crc)
-            && through <= transfer.meta.bytes
+            && through < transfer.meta.bytes
         {
-            self.probe_sent &= through <= transfer.offset || through == transfer.meta.bytes;
+            self.probe_sent &= through <= transfer.offset;
             transfer.offset = through;
         }
     }

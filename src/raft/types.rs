@@ -292,3 +292,73 @@ impl Persistent {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(index: Index, term: Term) -> Record {
+        Record::Entry(Entry { id: EntryId::new(index, term), command: Command::Noop })
+    }
+
+    fn base(index: Index, term: Term) -> Record {
+        Record::Base { id: EntryId::new(index, term), sum: 7 }
+    }
+
+    /// Term 2, the log 1@1 2@2 3@2.
+    fn persistent() -> Persistent {
+        let mut persistent = Persistent::default();
+        for record in [Record::Vote { term: 2, voted_for: None }, entry(1, 1), entry(2, 2), entry(3, 2)] {
+            assert_eq!(persistent.apply(record), Ok(()));
+        }
+        persistent
+    }
+
+    /// What is there stays until the snapshot is: a crash may come before.
+    #[test]
+    fn a_base_that_is_in_the_log_takes_nothing_before_it_away() {
+        let mut read = persistent();
+        assert_eq!(read.apply(base(2, 2)), Ok(()));
+        assert_eq!((read.base, read.last(), read.entries.len()), (EntryId::ZERO, EntryId::new(2, 2), 2));
+        assert_eq!(read.apply(entry(3, 2)), Ok(()), "what follows is said anew");
+        read.compact(EntryId::new(2, 2), 7);
+        assert_eq!((read.base, read.base_sum, read.last()), (EntryId::new(2, 2), 7, EntryId::new(3, 2)));
+        assert!(read.has(read.base) && read.entry(2).is_none() && read.entry(3).is_some());
+    }
+
+    #[test]
+    fn a_base_that_is_not_in_the_log_replaces_it() {
+        for (index, term) in [(9, 2), (2, 1)] {
+            let mut read = persistent();
+            assert_eq!(read.apply(base(index, term)), Ok(()));
+            let id = EntryId::new(index, term);
+            assert_eq!((read.base, read.base_sum, read.last(), read.current_term), (id, 7, id, 2));
+        }
+    }
+
+    #[test]
+    fn what_cannot_follow_is_an_error() {
+        let mut read = persistent();
+        assert_eq!(read.apply(base(5, 2)), Ok(()));
+        let vote = |term, node| Record::Vote { term, voted_for: Some(NodeId(node)) };
+        for wrong in [
+            // Snapshots only grow, and what is in one is committed.
+            base(4, 2),
+            base(5, 1),
+            entry(5, 2),
+            entry(7, 2),
+            entry(6, 1),
+            entry(6, 3),
+            Record::Truncate { from: 5 },
+            Record::Truncate { from: 6 },
+            vote(1, 1),
+        ] {
+            let mut persistent = read.clone();
+            assert!(persistent.apply(wrong.clone()).is_err(), "{wrong:?}");
+            assert_eq!(persistent, read);
+        }
+        assert_eq!(read.apply(vote(2, 1)), Ok(()));
+        assert!(read.apply(vote(2, 3)).is_err());
+        assert_eq!(read.apply(base(5, 2)), Ok(()), "the same snapshot may be named again");
+    }
+}

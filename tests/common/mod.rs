@@ -61,11 +61,16 @@ impl Drop for TempDir {
 /// A port on loopback that nobody has, below the range from which outgoing connections get theirs:
 /// a node that comes back must find its port free.
 pub fn free_port() -> u16 {
+    free_ports(1)
+}
+
+/// The first of so many such ports in a row. Nobody else in this process is given one of them.
+pub fn free_ports(count: usize) -> u16 {
     loop {
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed) + std::process::id() as usize * 61;
-        let port = 12_000 + (number % 18_000) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
+        let number = COUNTER.fetch_add(count, Ordering::Relaxed) + std::process::id() as usize * 61;
+        let first = 12_000 + (number % 18_000) as u16;
+        if (first..first + count as u16).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return first;
         }
     }
 }

@@ -374,13 +374,15 @@ mod leader {
         assert_eq!(server.heartbeat().ready.send_chunks, chunk(0));
     }
 
-    /// While the follower stores the last piece it is asked once a heartbeat, and hears that the leader lives.
+    /// While the follower stores the last piece that is repeated once a heartbeat, and it hears that the leader
+    /// lives. (A follower never says that it has taken the last byte: it says that it has installed it.)
     #[test]
-    fn at_the_end_the_leader_asks() {
+    fn the_last_piece_is_repeated() {
         let (mut server, _) = sending();
+        assert_eq!(server.receive(THREE, 3, taken(meta(3, 2), 8)).ready.send_chunks, chunk(8));
         assert_eq!(server.receive(THREE, 3, taken(meta(3, 2), 10)).ready.send_chunks, []);
         let done = server.heartbeat();
-        assert_eq!(done.ready.send_chunks, chunk(10));
+        assert_eq!(done.ready.send_chunks, chunk(8));
         assert!(matches!(done.to(THREE).body, Body::AppendEntries { heartbeat: true, prev: EntryId::ZERO, .. }));
         // Its answer to that sign of life is no answer about the log.
         assert_eq!(server.receive(THREE, 3, matched(0)).sent.len(), 0);
@@ -445,7 +447,7 @@ mod leader {
             let gets_snapshot = !done.ready.send_chunks.is_empty();
             let is_probed = done.sent.iter().any(|(to, _)| *to == THREE);
             match rejected {
-                4 => assert!(done.errors().len() == 0 && !gets_snapshot, "it has acknowledged 4: an old message"),
+                4 => assert!(done.errors().is_empty() && !gets_snapshot, "it has acknowledged 4: an old message"),
                 5 | 6 => assert!(gets_snapshot),
                 _ => assert!(is_probed && done.append_to(THREE).0 == id(6, 3)),
             }
