@@ -26,6 +26,7 @@ mod put;
 mod readmit;
 mod session;
 mod status;
+mod verify;
 mod watch;
 mod web;
 
@@ -33,7 +34,7 @@ use std::process::ExitCode;
 
 use options::Command;
 
-const COMMANDS: [&Command; 11] = [
+const COMMANDS: [&Command; 12] = [
     &append::COMMAND,
     &log::COMMAND,
     &put::COMMAND,
@@ -42,6 +43,7 @@ const COMMANDS: [&Command; 11] = [
     &status::COMMAND,
     &watch::COMMAND,
     &demo::COMMAND,
+    &verify::COMMAND,
     &readmit::COMMAND,
     &cluster::COMMAND,
     &web::COMMAND,

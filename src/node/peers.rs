@@ -32,14 +32,12 @@ const FRESH: Duration = Duration::from_secs(2);
 
 /// What waits for a sender.
 enum Outgoing {
-    Message(Message),
+    /// And for the process with which disk it is, if it is an answer.
+    Message(Message, Option<DiskId>),
     /// A piece of this snapshot, which is still to be read.
     Chunk(Arc<SnapshotFile>, SendChunk),
     /// The peer has closed the connection with this number.
-    Closed {
-        connection: u64,
-        why: String,
-    },
+    Closed { connection: u64, why: String },
     /// The peer has just connected to this node: it is there.
     PeerSaidHello,
 }
@@ -67,10 +65,11 @@ impl Link {
         }
     }
 
-    /// Hands a message to the sender; drops it if too many wait already.
-    pub fn send(&self, message: Message) {
+    /// Hands a message to the sender; drops it if too many wait already. An answer is for the process with
+    /// this disk, and dropped if the peer has come back with another one.
+    pub fn send(&self, message: Message, answers_are_for: Option<DiskId>) {
         let weight = weight(&message);
-        if self.outbox.try_push(Outgoing::Message(message), weight) {
+        if self.outbox.try_push(Outgoing::Message(message, answers_are_for), weight) {
             self.sent.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -150,8 +149,6 @@ impl Sender {
         let mut random = Random::from_os();
         // Attempts in a row that failed, or whose connection did not last.
         let (mut failures, mut connection) = (0u32, 0u64);
-        // The disk with which this process met the peer first.
-        let mut met = None;
         loop {
             match self.connect() {
                 Ok((stream, detail, disk)) => {
@@ -160,14 +157,13 @@ impl Sender {
                     // Entries meant for the connection before are out of date: the leader looks for the match
                     // again. A vote is not: its candidate waits.
                     self.link.outbox.discard(|item| match item {
-                        Outgoing::Message(message) => matches!(message.body, Body::AppendEntries { .. }),
+                        Outgoing::Message(message, _) => matches!(message.body, Body::AppendEntries { .. }),
                         Outgoing::Chunk(..) => true,
                         Outgoing::Closed { .. } | Outgoing::PeerSaidHello => false,
                     });
                     self.tell(Input::Met { peer: self.peer, disk });
                     self.tell(Input::PeerConnected { peer: self.peer, detail });
-                    let replaced = *met.get_or_insert(disk) != disk;
-                    let why = self.serve(&Arc::new(stream), connection, replaced);
+                    let why = self.serve(&Arc::new(stream), connection, disk);
                     self.tell(Input::PeerLost { peer: self.peer, detail: why });
                     failures = if made.elapsed() > FRESH { 0 } else { failures.min(OFFLINE_AFTER_ATTEMPTS) };
                 }
@@ -247,9 +243,9 @@ impl Sender {
         Ok(hello.disk)
     }
 
-    /// Sends until the connection ends, and says why it did. `replaced`: the peer has come back with
-    /// another disk.
-    fn serve(&self, stream: &Arc<TcpStream>, connection: u64, replaced: bool) -> String {
+    /// Sends until the connection ends, and says why it did. `disk` is what the peer has at
+    /// present.
+    fn serve(&self, stream: &Arc<TcpStream>, connection: u64, disk: DiskId) -> String {
         let watched = stream.clone();
         let link = self.link.clone();
         let watcher =
@@ -259,7 +255,7 @@ impl Sender {
             });
         let why = match watcher {
             Ok(watcher) => {
-                let why = self.send_all(stream, connection, replaced);
+                let why = self.send_all(stream, connection, disk);
                 let _ = stream.shutdown(Shutdown::Both);
                 let _ = watcher.join();
                 why
@@ -271,7 +267,7 @@ impl Sender {
         why
     }
 
-    fn send_all(&self, stream: &TcpStream, connection: u64, replaced: bool) -> String {
+    fn send_all(&self, stream: &TcpStream, connection: u64, disk: DiskId) -> String {
         let made = Instant::now();
         let patience = self.patience.as_millis() as u64;
         let (mut items, mut text) = (Vec::new(), String::new());
@@ -294,8 +290,9 @@ impl Sender {
                 match item {
                     // An answer was meant for the node that the peer was: a vote for it must not elect the
                     // node that it is, which knows nothing of what it asked (simulation, seed 37512).
-                    Outgoing::Message(message) if replaced && answers(&message) => {}
-                    Outgoing::Message(message) => {
+                    Outgoing::Message(message, meant)
+                        if message.body.answers() && meant.is_some_and(|meant| meant != disk) => {}
+                    Outgoing::Message(message, _) => {
                         if asks(&message) {
                             unanswered.get_or_insert(now);
                         }
@@ -355,11 +352,6 @@ fn asks(message: &Message) -> bool {
         message.body,
         Body::PreVote { .. } | Body::RequestVote { .. } | Body::AppendEntries { .. } | Body::InstallSnapshot { .. }
     )
-}
-
-/// Is this an answer to what the peer has asked?
-fn answers(message: &Message) -> bool {
-    !asks(message) && !matches!(message.body, Body::Refused { .. })
 }
 
 fn push_message(text: &mut String, message: &Message) {

@@ -185,7 +185,7 @@ impl RaftLoop {
     fn send(&self, messages: Vec<(NodeId, Message)>) {
         for (to, message) in messages {
             if let Some(link) = self.node.links.get(&to) {
-                link.send(message);
+                link.send(message, self.raft.answers_are_for(to));
             }
         }
     }

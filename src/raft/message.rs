@@ -68,3 +68,18 @@ pub enum Body {
         disk: DiskId,
     },
 }
+
+impl Body {
+    /// Is this an answer to what the receiver has asked?
+    pub fn answers(&self) -> bool {
+        use Body::*;
+        match self {
+            PreVote { .. } | RequestVote { .. } | AppendEntries { .. } | InstallSnapshot { .. } | Refused { .. } => {
+                false
+            }
+            PreVoteReply { .. } | RequestVoteReply { .. } | Matched { .. } | Rejected { .. } | SnapshotTaken { .. } => {
+                true
+            }
+        }
+    }
+}

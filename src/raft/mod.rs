@@ -8,6 +8,7 @@
 //! `progress`, `log`, `reads`, `snapshot`, `readmit`. "§" is a section of the Raft paper (Ongaro & Ousterhout 2014, extended
 //! version), "thesis §" one of Ongaro's dissertation.
 
+pub mod audit;
 mod command;
 mod election;
 pub mod event;
@@ -101,6 +102,8 @@ pub struct Raft {
     refused: BTreeMap<NodeId, DiskId>,
     /// Peers that refuse this node's own disk; each is told once.
     refused_by: BTreeSet<NodeId>,
+    /// The disk with which each peer has spoken last: answers are for the node that it was then.
+    spoke: BTreeMap<NodeId, DiskId>,
     /// What was last heard of the connection to each peer. One of which nothing was heard is written
     /// to, in case it can be reached.
     links: BTreeMap<NodeId, PeerState>,
@@ -161,6 +164,7 @@ impl Raft {
             disks: persistent.disks,
             refused: BTreeMap::new(),
             refused_by: BTreeSet::new(),
+            spoke: BTreeMap::new(),
             links: BTreeMap::new(),
             last_batch: 0,
             pace: Pace::new(now),
@@ -295,9 +299,16 @@ impl Raft {
         if let Body::Refused { disk } = message.body {
             return self.refused_by(from, disk);
         }
-        if !self.counts(from, disk) {
+        // Only who was elected by nodes that count its disk sends these. The entry that readmitted it may be
+        // the very thing that this node lacks, so they are taken from any disk (as §4.1 of the thesis takes
+        // them from servers that are not in the configuration).
+        let leads = matches!(message.body, Body::AppendEntries { .. } | Body::InstallSnapshot { .. });
+        let other = self.disks.get(&from).is_some_and(|known| known.id != disk);
+        let taken = (leads && other) || self.counts(from, disk);
+        if !taken {
             return;
         }
+        self.speaks(from, disk);
         // Terms are compared here and nowhere else (§5.1).
         if message.term > self.current_term {
             let pre_vote_refused =

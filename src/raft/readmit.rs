@@ -44,6 +44,20 @@ impl Raft {
         }
     }
 
+    /// The peer speaks with this disk. What was to be answered to another one is not said any more: a vote
+    /// for the node that it was must not elect the node that it is.
+    pub(super) fn speaks(&mut self, from: NodeId, disk: DiskId) {
+        if self.spoke.insert(from, disk).is_some_and(|before| before != disk) {
+            self.ready.messages.retain(|(to, message)| *to != from || !message.body.answers());
+        }
+    }
+
+    /// The disk of the process that the answers of this step to the peer are for. If the peer has come back
+    /// with another one they must not be sent.
+    pub fn answers_are_for(&self, peer: NodeId) -> Option<DiskId> {
+        self.spoke.get(&peer).copied()
+    }
+
     /// The peer's disk is remembered, or refused, before it has said anything else.
     pub(super) fn met(&mut self, peer: NodeId, disk: DiskId) {
         if self.peers().contains(&peer) {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::raft::ready::Refusal;
-use crate::raft::types::{ClientId, Command, EntryId, Index, KeyWrite, LOG_KEY, Session, Token, WriteKind};
+use crate::raft::types::{ClientId, Command, EntryId, Index, KeyWrite, LOG_KEY, NodeId, Session, Token, WriteKind};
 use crate::store::Applied;
 use crate::text::random::Random;
 
@@ -31,6 +31,8 @@ pub enum Answer {
 pub enum Ask {
     Change(Command),
     Read,
+    /// An operator's: count the node with its new disk.
+    Readmit(NodeId),
 }
 
 /// A request on its way to a node.
@@ -79,6 +81,7 @@ enum Asked {
     /// The change with this number.
     Op(u64),
     Read(Reading),
+    Readmit,
 }
 
 pub struct Clients {
@@ -255,6 +258,14 @@ impl Clients {
         (!chance(random, profile.loss)).then_some(request)
     }
 
+    /// An operator's request, which somebody else sends.
+    pub fn readmits(&mut self) -> Token {
+        let token = self.next_token;
+        self.next_token += 1;
+        self.tokens.insert(token, (0, Asked::Readmit));
+        token
+    }
+
     /// What the read with this token is about.
     pub fn reading(&self, token: Token) -> Option<&Reading> {
         match self.tokens.get(&token) {
@@ -289,6 +300,7 @@ impl Clients {
                 }
                 Ok(())
             }
+            (Asked::Readmit, Answer::Refused(_) | Answer::Applied(Applied::Readmitted(_))) => Ok(()),
             (_, other) => fail("one answer", format!("request {token} is answered {other:?}")),
         }
     }

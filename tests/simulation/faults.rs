@@ -1,7 +1,8 @@
 //! What the scheduler does to a cluster.
 
+use super::clients::Ask;
 use super::judge::Checked;
-use super::network::groups;
+use super::network::{delay, groups};
 use super::profile::{Fault, MS, Micros, between, pick};
 use super::world::{Happening, World};
 use crate::raft::types::{NodeId, Role};
@@ -93,18 +94,43 @@ impl World {
         self.attend(node)
     }
 
-    /// One node a run loses its disk, and only after each other node has met it, durably: before
-    /// that nobody could know that it is not the same.
+    /// A node loses its disk; the next one only when this one is counted again and everybody knows it: a
+    /// node that was not told yet does not listen to it, and it votes for nobody before it knows itself.
+    /// And only after each other node has met it, durably: before that nobody could know that it is not
+    /// the same.
     fn wipe_some(&mut self) {
         let node = self.any_node();
-        let (id, disk) = (self.nodes[node].id, self.disks[node].id);
-        let others = (0..self.nodes.len()).filter(|other| *other != node);
-        let met = others
-            .into_iter()
-            .all(|other| self.disks[other].durable.disks.get(&id).is_some_and(|known| known.id == disk));
-        if self.nodes.len() > 2 && self.judge.wiped.is_none() && met {
+        let all: Vec<usize> = (0..self.nodes.len()).collect();
+        let met = all.iter().filter(|other| **other != node).all(|other| self.remembers(*other, node) == Some(true));
+        if all.len() > 2 && met && self.agree(&all) && self.judge.ledger.not_counted(&self.disks).is_empty() {
             self.wipe(node);
         }
+    }
+
+    /// Does the one node remember the other one, or itself, with its present disk?
+    fn remembers(&self, one: usize, other: usize) -> Option<bool> {
+        let known = self.disks[one].durable.disks.get(&self.nodes[other].id);
+        known.map(|known| known.id == self.disks[other].id)
+    }
+
+    /// Does nobody of these remember another disk of one of them?
+    pub fn agree(&self, members: &[usize]) -> bool {
+        members.iter().all(|one| members.iter().all(|other| self.remembers(*one, *other) != Some(false)))
+    }
+
+    /// Somebody looks after a lost disk: asks the leader to count it, or whom he takes for the leader.
+    pub fn operator_wakes(&mut self) -> Checked {
+        let length = if self.clients.stopped { 20 * MS } else { self.length() };
+        self.push(length, Happening::OperatorWakes);
+        for lost in self.judge.ledger.not_counted(&self.disks) {
+            let anybody = self.any_node();
+            let node = self.leader().filter(|_| anybody > 0 || self.clients.stopped).unwrap_or(anybody);
+            let (lost, token) = (self.nodes[lost].id, self.clients.readmits());
+            self.note(format!("{} is asked to readmit {lost} as request {token}", self.nodes[node].id));
+            let after = delay(&self.profile, &mut self.random);
+            self.push(after, Happening::Request { node, token, ask: Ask::Readmit(lost) });
+        }
+        Ok(())
     }
 
     /// Some links are cut, and heal together after a while.

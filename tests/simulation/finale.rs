@@ -25,25 +25,32 @@ impl World {
         }
         majority.truncate(self.judge.majority());
         self.note(format!("the faults stop; up are {:?}", majority.iter().map(|n| n + 1).collect::<Vec<_>>()));
-        self.brings_progress(&majority)?;
+        // A majority alone can go on if its members know of each other that they count.
+        if self.agree(&majority) {
+            self.brings_progress(&majority)?;
+        }
         self.note("all nodes are up".to_owned());
-        self.brings_progress(&counted)?;
+        let all: Vec<usize> = (0..self.nodes.len()).collect();
+        self.brings_progress(&all)?;
+        for node in &self.nodes {
+            self.judge.is_even(node.id, &node.store)?;
+        }
         if self.profile.pre_vote {
-            self.goes_on_in_part(&counted)?;
+            self.goes_on_in_part(&all)?;
         }
         self.clients.reads.are_linearizable()
     }
 
-    /// The nodes whose disks were never wiped.
+    /// The nodes whose disks count.
     fn counted(&self) -> Vec<usize> {
-        let wiped = self.judge.wiped.as_ref().map(|(node, _)| *node);
-        (0..self.nodes.len()).filter(|n| Some(self.nodes[*n].id) != wiped).collect()
+        let others = self.judge.ledger.not_counted(&self.disks);
+        (0..self.nodes.len()).filter(|n| !others.contains(n)).collect()
     }
 
-    /// Brings these nodes up and keeps the others down, unless these are all that count: then the
-    /// wiped one may be there too, and must do no harm.
+    /// Brings these nodes up and keeps the others down. If these are all, one whose disk was lost must be
+    /// counted again, and come as far as the others.
     fn brings_progress(&mut self, members: &[usize]) -> Checked {
-        let all = members.len() == self.counted().len();
+        let all = members.len() == self.nodes.len();
         for n in 0..self.nodes.len() {
             let node = &mut self.nodes[n];
             node.held_down = !all && !members.contains(&n);
@@ -120,7 +127,8 @@ impl World {
     fn is_settled(&self, members: &[usize]) -> bool {
         let committed = self.judge.committed.len() as u64;
         let even = |n: &usize| self.nodes[*n].is_up() && self.nodes[*n].applied == committed;
-        self.clients.are_answered() && members.iter().all(even) && self.leader().is_some()
+        let counted = members.len() < self.nodes.len() || self.judge.ledger.not_counted(&self.disks).is_empty();
+        counted && self.clients.are_answered() && members.iter().all(even) && self.leader().is_some()
     }
 
     fn state(&self, members: &[usize]) -> String {

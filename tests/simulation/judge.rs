@@ -3,20 +3,21 @@
 //!
 //! The judge knows no algorithm. It checks that what a node says follows from what is safe on its
 //! disk, and that what it takes for committed is on a true majority of disks. The five properties
-//! are [`Safety`]'s, from the nodes' events alone.
+//! and what else lines can show are [`Audit`]'s, from the nodes' events alone.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::raft::audit::Audit;
 use crate::raft::event::{Event, Fact};
 use crate::raft::message::{Body, Message};
 use crate::raft::progress::MAX_APPEND_ENTRIES;
 use crate::raft::ready::Ready;
-use crate::raft::safety::Safety;
-use crate::raft::types::{Command, Entry, EntryId, Index, NodeId, Persistent, Role, Term};
+use crate::raft::types::{Command, DiskId, Entry, EntryId, Index, NodeId, Persistent, Role, SnapshotMeta, Term};
 use crate::store::{Applied, Store};
 
 use super::disk::SimDisk;
+use super::ledger::{Ledger, Snapshots};
 use super::profile::Profile;
 use super::reads::{Answered, Versions};
 
@@ -39,13 +40,11 @@ pub struct Judge {
     pub sees_inside: bool,
     in_order: bool,
     size: u64,
-    safety: Safety,
-    /// Votes that left a node, its own for itself included.
-    votes: BTreeMap<(NodeId, Term), NodeId>,
+    audit: Audit,
     /// The highest index that a node acknowledged in a term.
     acknowledged: BTreeMap<(NodeId, Term), Index>,
-    /// Who sent AppendEntries in a term.
-    leaders: BTreeMap<Term, NodeId>,
+    /// Who sent AppendEntries in a term, and with which disk.
+    leaders: BTreeMap<Term, (NodeId, DiskId)>,
     /// What is committed, and what each entry did when it was applied.
     pub committed: Vec<Entry>,
     results: Vec<Applied>,
@@ -53,8 +52,8 @@ pub struct Judge {
     /// Every string that was applied, and where.
     strings: HashMap<Arc<str>, EntryId>,
     versions: Versions,
-    /// The node whose disk was wiped, and what was on it: it held copies that were counted.
-    pub wiped: Option<(NodeId, Persistent)>,
+    pub ledger: Ledger,
+    snapshots: Snapshots,
 }
 
 /// The strings that a change brings; no two changes bring the same.
@@ -81,8 +80,7 @@ impl Judge {
             sees_inside,
             in_order: profile.in_order,
             size: profile.size,
-            safety: Safety::new(),
-            votes: BTreeMap::new(),
+            audit: Audit::new(),
             acknowledged: BTreeMap::new(),
             leaders: BTreeMap::new(),
             committed: Vec::new(),
@@ -90,7 +88,8 @@ impl Judge {
             store: Store::new(),
             strings: HashMap::new(),
             versions: Versions::default(),
-            wiped: None,
+            ledger: Ledger::default(),
+            snapshots: Snapshots::default(),
         }
     }
 
@@ -98,18 +97,32 @@ impl Judge {
         self.size as usize / 2 + 1
     }
 
+    /// The disks with which the nodes start.
+    pub fn meets(&mut self, disks: &[SimDisk]) {
+        self.ledger.meets(disks);
+    }
+
     pub fn wipe(&mut self, node: NodeId, lost: Persistent) {
-        self.safety.forget(node);
-        self.wiped = Some((node, lost));
+        self.audit.forget(node);
+        self.ledger.wiped(node, lost);
+    }
+
+    /// A node has a snapshot with this text.
+    pub fn snapshot(&mut self, node: NodeId, meta: SnapshotMeta) -> Checked {
+        if self.sees_inside { self.snapshots.check(node, meta, &self.committed) } else { Ok(()) }
+    }
+
+    /// A node is even with everybody: so must its state be.
+    pub fn is_even(&self, node: NodeId, store: &Store) -> Checked {
+        match self.sees_inside && *store != self.store {
+            true => fail("state machines equal", format!("{node} has {store:?}, not {:?}", self.store)),
+            false => Ok(()),
+        }
     }
 
     /// Terms in which somebody led.
     pub fn leaders(&self) -> usize {
         self.leaders.len()
-    }
-
-    fn is_wiped(&self, node: NodeId) -> bool {
-        self.wiped.as_ref().is_some_and(|(wiped, _)| *wiped == node)
     }
 
     /// A line of a node's log.
@@ -127,13 +140,13 @@ impl Judge {
         {
             return fail("no false alarm", format!("{}: {text}", event.node));
         }
-        self.safety.observe(event).or_else(|violation| {
-            let mut why = format!("{violation}\n    event:   {event:?}");
-            if let Some(earlier) = &violation.earlier {
-                why.push_str(&format!("\n    earlier: {earlier:?}"));
-            }
-            fail(&violation.property.to_string(), why)
-        })
+        let wrong = self.audit.observe(event);
+        let Some(violation) = wrong.first() else { return Ok(()) };
+        let mut why = format!("{violation}\n    event:   {event:?}");
+        if let Some(earlier) = &violation.earlier {
+            why.push_str(&format!("\n    earlier: {earlier:?}"));
+        }
+        fail(&violation.property.to_string(), why)
     }
 
     /// What a step wants done is bounded by what it was given.
@@ -181,15 +194,15 @@ impl Judge {
         }
         match &message.body {
             Body::RequestVote { last } => {
-                let held = durable.entries.last().map_or(EntryId::ZERO, |entry| entry.id);
+                let held = durable.last();
                 // Who has heard of a leader in the same step may have another log now, and cannot win any more.
                 if *last != held && role == Role::Candidate {
                     let why = format!("{node} asks for votes with {last}, its disk ends at {held}");
                     return fail("message before its record", why);
                 }
-                self.voted(node, message.term, node, durable)
+                self.voted(node, message.term, node, disk)
             }
-            Body::RequestVoteReply { granted: true } => self.voted(node, message.term, to, durable),
+            Body::RequestVoteReply { granted: true } => self.voted(node, message.term, to, disk),
             Body::AppendEntries { prev, commit, entries, .. } => {
                 self.append_left(node, message.term, (*prev, *commit, entries), disks)
             }
@@ -198,19 +211,12 @@ impl Judge {
         }
     }
 
-    fn voted(&mut self, node: NodeId, term: Term, candidate: NodeId, durable: &Persistent) -> Checked {
-        if durable.voted_for != Some(candidate) {
-            let why = format!("{node} votes for {candidate} in t{term}, its disk says {:?}", durable.voted_for);
+    fn voted(&mut self, node: NodeId, term: Term, candidate: NodeId, disk: &SimDisk) -> Checked {
+        if disk.durable.voted_for != Some(candidate) {
+            let why = format!("{node} votes for {candidate} in t{term}, its disk says {:?}", disk.durable.voted_for);
             return fail("message before its record", why);
         }
-        if self.is_wiped(node) {
-            return Ok(());
-        }
-        let vote = *self.votes.entry((node, term)).or_insert(candidate);
-        if vote != candidate {
-            return fail("one vote", format!("{node} votes for {vote} and for {candidate} in t{term}"));
-        }
-        Ok(())
+        self.ledger.voted(node, disk.id, term, candidate)
     }
 
     /// Only who was elected by a true majority sends AppendEntries, and only of its own log.
@@ -223,26 +229,24 @@ impl Judge {
     ) -> Checked {
         let disk = &disks[node.0 as usize - 1];
         if !self.leaders.contains_key(&term) {
-            let own = usize::from(disk.durable.voted_for == Some(node));
-            let others = self
-                .votes
-                .iter()
-                .filter(|((voter, of), candidate)| *of == term && **candidate == node && *voter != node);
-            let votes = own + others.count();
+            let own = disk.durable.voted_for == Some(node) && self.ledger.vote_counts(disk.id, term);
+            let votes = usize::from(own) + self.ledger.votes_for(node, term);
             if votes < self.majority() {
                 return fail("elected by a majority", format!("{node} leads t{term} with {votes} true votes"));
             }
-            self.leaders.insert(term, node);
+            self.leaders.insert(term, (node, disk.id));
         }
-        if self.leaders[&term] != node {
-            return fail("elected by a majority", format!("{node} leads t{term}, and so does {}", self.leaders[&term]));
+        if self.leaders[&term] != (node, disk.id) {
+            return fail(
+                "elected by a majority",
+                format!("{node} leads t{term}, and so does {:?}", self.leaders[&term]),
+            );
         }
         if entries.len() > MAX_APPEND_ENTRIES {
             return fail("bounded queues", format!("{node} sends {} entries at once", entries.len()));
         }
         let held = |index: Index| disk.entry(index);
-        let own = prev.index == 0 || held(prev.index).is_some_and(|entry| entry.id == prev);
-        if !own || !entries.iter().all(|entry| held(entry.id.index) == Some(entry)) {
+        if !disk.has(prev) || !entries.iter().all(|entry| held(entry.id.index) == Some(entry)) {
             return fail("sends its own log", format!("{node} sends entries after {prev} that it does not have"));
         }
         let known = self.committed.len() as Index;
@@ -270,15 +274,15 @@ impl Judge {
     /// An acknowledgement: the log on disk equals the leader's through `index`.
     fn acknowledges(&mut self, node: NodeId, to: NodeId, term: Term, index: Index, disks: &[SimDisk]) -> Checked {
         let durable = &disks[node.0 as usize - 1].durable;
-        let Some(mine) = index.checked_sub(1).map(|at| durable.entries.get(at as usize)) else { return Ok(()) };
-        let Some(mine) = mine else {
-            let why = format!("{node} acknowledges {index}, its disk ends at {}", durable.entries.len());
+        if index > durable.last().index {
+            let why = format!("{node} acknowledges {index}, its disk ends at {}", durable.last());
             return fail("message before its record", why);
-        };
+        }
         let highest = self.acknowledged.entry((node, term)).or_default();
         *highest = index.max(*highest);
+        let Some(mine) = durable.entry(index) else { return Ok(()) };
         let leader = &disks[to.0 as usize - 1];
-        if leader.durable.current_term == term && self.leaders.get(&term) == Some(&to) && !self.is_wiped(to) {
+        if leader.durable.current_term == term && self.leaders.get(&term) == Some(&(to, leader.id)) {
             // The leader may have lost unsynced entries in a crash; then it leads no more, in this term.
             let theirs = leader.entry(index);
             if theirs.is_some_and(|theirs| theirs != mine) {
@@ -296,7 +300,7 @@ impl Judge {
             if entry.id.index != index {
                 return fail("applies in order", format!("{node} applies {} where {index} is due", entry.id));
             }
-            if self.sees_inside && disk.durable.entries.get(index as usize - 1) != Some(entry) {
+            if self.sees_inside && index > disk.durable.base.index && disk.durable.entry(index) != Some(entry) {
                 return fail("message before its record", format!("{node} applies {}, not on its disk", entry.id));
             }
         }
@@ -318,15 +322,16 @@ impl Judge {
             };
         }
         if self.sees_inside {
-            let lost = self.wiped.iter().map(|(_, lost)| lost);
-            let copies = disks.iter().map(|disk| &disk.durable).chain(lost);
-            let copies = copies.filter(|durable| durable.entries.get(at) == Some(entry)).count();
+            let copies = self.ledger.copies(entry, disks);
             if copies < self.majority() {
                 let why = format!("{node} commits {}, which {copies} of {} disks hold", entry.id, self.size);
                 return fail("commit by majority", why);
             }
         }
         self.committed.push(entry.clone());
+        if let Command::Readmit { node, disk } = entry.command {
+            self.ledger.readmitted(node, disk, entry.id.term);
+        }
         let result = self.store.apply(entry);
         if let Applied::Ok(id) = result {
             self.versions.wrote(entry);

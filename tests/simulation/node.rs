@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::raft::mutants::Mutant;
 use crate::raft::ready::{HeartbeatTimer, Input, Ready};
-use crate::raft::types::{Index, NodeId};
+use crate::raft::types::{DiskId, Index, NodeId};
 use crate::raft::{Config, Raft};
 use crate::store::Store;
 use crate::text::random::Random;
@@ -15,10 +15,14 @@ use super::clients::Answer;
 use super::disk::SimDisk;
 use super::judge::{Checked, fail};
 use super::profile::{ELECTION_TIMEOUT, HEARTBEAT_INTERVAL, MS, Micros, Profile, between, chance};
+use super::snapshots::Snapshots;
 use super::world::{Happening, MAX_INBOX, World};
 
 /// Batches that a disk of its own thread has under way at the most.
 const MAX_BATCHES: usize = 4;
+
+/// For each peer the disk of the process that the answers of a step are for.
+type Meant = Vec<Option<DiskId>>;
 
 /// A node's own clock: another time of day, and another pace.
 struct Clock {
@@ -44,13 +48,14 @@ pub struct SimNode {
     pub life: u64,
     /// `None` while the node is down.
     pub raft: Option<Raft>,
-    store: Store,
+    pub store: Store,
+    pub snapshots: Snapshots,
     pub applied: Index,
     clock: Clock,
     pub inbox: Vec<Input>,
     /// What may happen only once the disk has synced, in order. With a disk of its own thread the node
     /// goes on meanwhile; the real one waits.
-    awaiting: VecDeque<Ready>,
+    awaiting: VecDeque<(Ready, Meant)>,
     /// A batch is being written and synced.
     writing: bool,
     disk_thread: bool,
@@ -75,6 +80,7 @@ impl SimNode {
             life: 0,
             raft: None,
             store: Store::new(),
+            snapshots: Snapshots::default(),
             applied: 0,
             clock: Clock { offset: random.below(1_000_000), second: 1000 + skew - profile.skew },
             inbox: Vec::new(),
@@ -99,6 +105,11 @@ impl SimNode {
     fn waits(&self) -> bool {
         let under_way = if self.disk_thread { MAX_BATCHES } else { 1 };
         self.awaiting.len() >= under_way
+    }
+
+    /// Is it between two turns, with everything on disk?
+    pub fn is_idle(&self, now: Micros) -> bool {
+        self.is_up() && !self.writing && self.awaiting.is_empty() && self.paused_until <= now
     }
 
     /// Puts an input into the inbox, if there is a process and room; else it is lost.
@@ -137,7 +148,7 @@ impl World {
             self.turn(n, inputs)?;
         }
         self.schedule_wake(n);
-        Ok(())
+        self.keeps_house(n)
     }
 
     pub fn wakes(&mut self, n: usize, life: u64) -> Checked {
@@ -174,11 +185,12 @@ impl World {
         let ready = raft.step(node.clock.reads(self.now), inputs);
         self.judge.stepped(node.id, count, &ready)?;
         self.judge.commit_index_moved(node.id, before, raft.commit_index())?;
-        self.proceed(n, ready)
+        let meant = (1..=self.profile.size).map(|peer| raft.answers_are_for(NodeId(peer))).collect();
+        self.proceed(n, ready, meant)
     }
 
     /// The order of a [`Ready`]: what may overtake the disk, then the disk, then the rest.
-    fn proceed(&mut self, n: usize, mut ready: Ready) -> Checked {
+    fn proceed(&mut self, n: usize, mut ready: Ready, meant: Meant) -> Checked {
         let mut overtaking = std::mem::take(&mut ready.overtaking);
         if self.disks[n].must_not_be_overtaken() {
             overtaking.append(&mut ready.messages);
@@ -188,22 +200,27 @@ impl World {
             overtaking.append(&mut ready.messages);
         }
         if !ready.records.is_empty() {
-            self.disks[n].plan(std::mem::take(&mut ready.records));
+            let node = &mut self.nodes[n];
+            let installs = match ready.installed {
+                Some(meta) => Some((meta, node.snapshots.takes_over(node.id, meta)?)),
+                None => None,
+            };
+            self.disks[n].plan(std::mem::take(&mut ready.records), installs)?;
         }
         for (to, message) in overtaking {
             if self.stopped_here(n) {
                 return Ok(());
             }
-            self.post(n, to, &message)?;
+            self.post(n, to, &message, meant[to.0 as usize - 1])?;
         }
-        self.nodes[n].awaiting.push_back(ready);
+        self.nodes[n].awaiting.push_back((ready, meant));
         self.next_write(n)
     }
 
     /// Releases what need not wait, and starts the next write unless one is under way.
     fn next_write(&mut self, n: usize) -> Checked {
-        while let Some(ready) = self.nodes[n].awaiting.pop_front_if(|ready| ready.batch == 0) {
-            self.release(n, ready)?;
+        while let Some((ready, meant)) = self.nodes[n].awaiting.pop_front_if(|(ready, _)| ready.batch == 0) {
+            self.release(n, ready, &meant)?;
         }
         if self.nodes[n].writing || self.nodes[n].awaiting.is_empty() || self.stopped_here(n) {
             return Ok(());
@@ -243,14 +260,24 @@ impl World {
         }
         if !fails && !unsynced_vote {
             self.disks[n].sync()?;
+            if self.disks[n].is_installing() {
+                if self.stopped_here(n) {
+                    return Ok(());
+                }
+                self.disks[n].rename_installed();
+                if self.stopped_here(n) {
+                    return Ok(());
+                }
+                self.disks[n].sync_directory(&mut self.random)?;
+            }
         }
         self.nodes[n].writing = false;
-        let Some(ready) = self.nodes[n].awaiting.pop_front() else { return Ok(()) };
+        let Some((ready, meant)) = self.nodes[n].awaiting.pop_front() else { return Ok(()) };
         let batch = ready.batch;
         if self.stopped_here(n) {
             return Ok(());
         }
-        self.release(n, ready)?;
+        self.release(n, ready, &meant)?;
         if self.nodes[n].life == life {
             self.turn(n, vec![Input::Persisted { batch }])?;
             self.attend(n)?;
@@ -259,13 +286,14 @@ impl World {
     }
 
     /// Everything that had to wait for the disk.
-    fn release(&mut self, n: usize, mut ready: Ready) -> Checked {
+    fn release(&mut self, n: usize, mut ready: Ready, meant: &[Option<DiskId>]) -> Checked {
         for (to, message) in std::mem::take(&mut ready.messages) {
-            self.post(n, to, &message)?;
+            self.post(n, to, &message, meant[to.0 as usize - 1])?;
             if self.stopped_here(n) {
                 return Ok(());
             }
         }
+        self.chunks(n, &mut ready);
         self.apply(n, &ready)?;
         for (token, refusal) in std::mem::take(&mut ready.refusals) {
             self.answer(token, Answer::Refused(refusal));
@@ -285,6 +313,12 @@ impl World {
     fn apply(&mut self, n: usize, ready: &Ready) -> Checked {
         let node = &mut self.nodes[n];
         let Some(raft) = &node.raft else { return Ok(()) };
+        if let Some(meta) = ready.installed {
+            let Some(store) = node.snapshots.installed(meta) else {
+                return fail("installs", format!("{} has not stored {meta:?}", node.id));
+            };
+            (node.store, node.applied) = (store, meta.last.index);
+        }
         self.judge.released(node.id, raft.role(), node.applied, ready, &self.disks)?;
         let mut answers = Vec::new();
         for committed in &ready.committed {
@@ -321,7 +355,7 @@ impl World {
     }
 
     /// Between any two effects a process may be killed.
-    fn stopped_here(&mut self, n: usize) -> bool {
+    pub fn stopped_here(&mut self, n: usize) -> bool {
         let stopped = chance(&mut self.random, self.profile.boundary_crash);
         if stopped {
             self.crash(n, "killed between two effects");
@@ -329,7 +363,7 @@ impl World {
         stopped
     }
 
-    fn disk_fails(&mut self, n: usize, what: &str) -> bool {
+    pub fn disk_fails(&mut self, n: usize, what: &str) -> bool {
         let fails = chance(&mut self.random, self.profile.disk_failure);
         if fails {
             self.crash(n, &format!("its disk fails to {what}"));
@@ -345,6 +379,7 @@ impl World {
         node.inbox.clear();
         node.awaiting.clear();
         node.writing = false;
+        node.snapshots = Snapshots::default();
         (node.deadline, node.tick, node.wake_at) = (None, None, Micros::MAX);
         node.paused_until = 0;
         let text = format!("{} crashes: {why}", node.id);
@@ -361,26 +396,29 @@ impl World {
         if self.nodes[n].is_up() || self.nodes[n].held_down {
             return Ok(());
         }
-        let persistent = self.disks[n].recover()?;
+        let new_disk = self.disks[n].is_new;
+        let (persistent, snapshot) = self.disks[n].recover()?;
         let node = &mut self.nodes[n];
         let config = Config {
             id: node.id,
             size: self.profile.size,
             disk: self.disks[n].id,
-            new_disk: false,
+            new_disk,
             pre_vote: self.profile.pre_vote,
             election_timeout: (Duration::from_micros(ELECTION_TIMEOUT.0), Duration::from_micros(ELECTION_TIMEOUT.1)),
             heartbeat_interval: Duration::from_micros(HEARTBEAT_INTERVAL),
-            settings: "simulated".to_owned(),
+            settings: told_settings(),
             mutant: self.mutant,
         };
-        let (mut raft, ready) = Raft::new(config, persistent, None, node.clock.reads(self.now));
+        let (mut raft, ready) =
+            Raft::new(config, persistent, snapshot.as_ref().map(|(meta, _)| *meta), node.clock.reads(self.now));
         raft.narrow(self.profile.window);
         node.raft = Some(raft);
-        node.store = Store::new();
-        node.applied = 0;
+        node.store = snapshot.map(|(_, store)| store).unwrap_or_default();
+        node.applied = node.store.last_applied();
         node.connections.fill(None);
-        self.release(n, ready)?;
+        let nobody = vec![None; self.nodes.len()];
+        self.release(n, ready, &nobody)?;
         self.dial_all();
         Ok(())
     }
@@ -388,9 +426,15 @@ impl World {
     /// Gives the node an empty disk.
     pub fn wipe(&mut self, n: usize) {
         self.crash(n, "its disk is wiped");
-        let id = crate::raft::types::DiskId(self.random.next_u64());
+        let id = DiskId(self.random.next_u64());
         let fresh = SimDisk::new(self.nodes[n].id, self.profile.size, id);
         let lost = std::mem::replace(&mut self.disks[n], fresh);
         self.judge.wipe(self.nodes[n].id, lost.durable);
     }
+}
+
+/// The timers, in the words of a node's START line.
+fn told_settings() -> String {
+    let ((low, high), beat) = (ELECTION_TIMEOUT, HEARTBEAT_INTERVAL);
+    format!("election timeout {}-{} ms, heartbeat every {} ms", low / MS, high / MS, beat / MS)
 }

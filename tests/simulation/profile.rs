@@ -6,6 +6,8 @@
 use crate::raft::progress::Window;
 use crate::text::random::Random;
 
+use super::snapshots::SNAPSHOT_TIMES;
+
 /// Virtual time, in microseconds since the start of the run.
 pub type Micros = u64;
 pub const MS: Micros = 1000;
@@ -45,7 +47,7 @@ pub enum Fault {
     Impatience,
     /// All election timers fire now: a split vote.
     SplitVote,
-    /// A node's disk is replaced by an empty one; once a run at the most.
+    /// A node's disk is replaced by an empty one; the next only when this one is readmitted.
     Wipe,
 }
 
@@ -95,6 +97,14 @@ pub struct Profile {
     /// A crash at the boundary between two effects of a step.
     pub boundary_crash: u64,
     pub faults: Vec<Fault>,
+    /// A snapshot is made when the log is longer, and takes so long.
+    pub snapshot_bytes: u64,
+    pub snapshot_time: (Micros, Micros),
+    /// How long a piece of a snapshot takes at the most to be read, and to be stored; and how often one gets
+    /// lost, or a whole one is found broken.
+    pub chunk_delay: Micros,
+    pub chunk_loss: u64,
+    pub broken_snapshot: u64,
     /// From one fault to the next, and how long one lasts, on average.
     pub fault_interval: Micros,
     pub fault_length: Micros,
@@ -136,11 +146,16 @@ impl Profile {
             disk_failure: pick(random, &[0, 0, 2, 10]),
             boundary_crash: pick(random, &[0, 0, 1, 4, 15]),
             faults,
+            snapshot_bytes: pick(random, &[256, 256, 1000, 1000, 4000, 1 << 40]),
+            snapshot_time: pick(random, &SNAPSHOT_TIMES),
+            chunk_delay: pick(random, &[0, MS, 20 * MS]),
+            chunk_loss: pick(random, &[0, 0, 50, 300]),
+            broken_snapshot: pick(random, &[0, 0, 300]),
             fault_interval,
             fault_length: pick(random, &[10 * MS, 40 * MS, 150 * MS, 400 * MS]),
             skew: pick(random, &[0, 0, 50, 300]),
             connections: random.below(3) > 0,
-            window: pick(random, &[Window::default(), few(1, 1), few(1, 4), few(2, 2), few(5, 3)]),
+            window: pick(random, &[Window::default(), few(1, 1, 32), few(1, 4, 64), few(2, 2, 300), few(5, 3, 1000)]),
             clients: 1 + random.below(3) as usize,
             pipeline: pick(random, &[1, 2, 4, 12]),
             patience: pick(random, &[10 * MS, 40 * MS, 150 * MS]),
@@ -156,13 +171,14 @@ impl Profile {
         self.sync = (self.sync.0.min(200), self.sync.1.min(2 * MS));
         (self.straggler, self.loss, self.duplicate, self.excerpt) = (0, 0, 0, 0);
         (self.disk_failure, self.boundary_crash) = (0, 0);
+        (self.chunk_delay, self.chunk_loss, self.broken_snapshot) = (self.chunk_delay.min(MS), 0, 0);
         self.faults.clear();
         self.window = Window::default();
     }
 }
 
-fn few(entries: usize, messages: usize) -> Window {
-    Window { entries, messages, chunk_bytes: 64 }
+fn few(entries: usize, messages: usize, chunk_bytes: usize) -> Window {
+    Window { entries, messages, chunk_bytes }
 }
 
 /// One of the choices.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::raft::Raft;
 use crate::raft::message::{Body, Message};
 use crate::raft::mutants::Mutant;
-use crate::raft::ready::Input;
+use crate::raft::ready::{Input, SendChunk, StoreChunk};
 use crate::raft::types::{DiskId, Entry, EntryId, NodeId, Role, Token};
 use crate::text::random::Random;
 use crate::wire::{self, peer};
@@ -52,6 +52,22 @@ pub enum Happening {
         node: usize,
         life: u64,
     },
+    SnapshotMade {
+        node: usize,
+        life: u64,
+    },
+    SendsChunk {
+        node: usize,
+        life: u64,
+        send: SendChunk,
+    },
+    StoresChunk {
+        node: usize,
+        life: u64,
+        chunk: StoreChunk,
+    },
+    /// Somebody looks after disks that were lost.
+    OperatorWakes,
     /// The node looks whether it has a connection to the peer.
     Dials {
         node: usize,
@@ -147,6 +163,7 @@ impl World {
             sequence: 0,
             line: String::new(),
         };
+        world.judge.meets(&world.disks);
         for node in 0..size as usize {
             world.push(node as Micros * 100, Happening::Restarts { node });
         }
@@ -154,6 +171,7 @@ impl World {
             world.push(MS, Happening::ClientWakes { client });
         }
         world.push(world.profile.fault_interval, Happening::Fault);
+        world.push(world.profile.fault_interval, Happening::OperatorWakes);
         world
     }
 
@@ -175,6 +193,10 @@ impl World {
             Happening::Arrives { to, packet } => self.arrives(to, packet),
             Happening::Wakes { node, life } => self.wakes(node, life),
             Happening::Synced { node, life } => self.synced(node, life),
+            Happening::SnapshotMade { node, life } => self.snapshot_made(node, life),
+            Happening::SendsChunk { node, life, send } => self.sends_chunk(node, life, send),
+            Happening::StoresChunk { node, life, chunk } => self.stores_chunk(node, life, chunk),
+            Happening::OperatorWakes => self.operator_wakes(),
             Happening::Dials { node, peer } => self.dials(node, peer),
             Happening::Restarts { node } => self.restarts(node),
             Happening::Fault => self.fault(),
@@ -196,6 +218,9 @@ impl World {
                 self.input(node, Input::Propose { token, command })
             }
             Happening::Request { node, token, ask: Ask::Read } => self.input(node, Input::Read { token }),
+            Happening::Request { node, token, ask: Ask::Readmit(lost) } => {
+                self.input(node, Input::Readmit { token, node: lost })
+            }
             Happening::Answered { token, answer } => {
                 if self.chronicle.aloud {
                     self.note(format!("request {token} is answered {answer:?}"));
@@ -211,19 +236,21 @@ impl World {
     }
 
     /// Sends a message: judged, encoded, and given to the network.
-    pub fn post(&mut self, from: usize, to: NodeId, message: &Message) -> Checked {
+    /// An answer is for who has asked. If that one has lost its disk meanwhile, the connection is gone
+    /// too: a vote for the node that it was must not elect the node that it is (seed 37512).
+    pub fn post(&mut self, from: usize, to: NodeId, message: &Message, meant: Option<DiskId>) -> Checked {
         let role = self.nodes[from].raft.as_ref().map_or(Role::Follower, Raft::role);
         self.judge.left(self.nodes[from].id, to, message, role, &self.disks)?;
-        self.carry(from, to, message)?;
+        self.carry(from, to, message, meant.filter(|_| message.body.answers()))?;
         if chance(&mut self.random, self.profile.excerpt)
             && let Some(excerpt) = self.excerpt(from, message)
         {
-            self.carry(from, to, &excerpt)?;
+            self.carry(from, to, &excerpt, None)?;
         }
         Ok(())
     }
 
-    fn carry(&mut self, from: usize, to: NodeId, message: &Message) -> Checked {
+    pub fn carry(&mut self, from: usize, to: NodeId, message: &Message, only_for: Option<DiskId>) -> Checked {
         let sender = self.nodes[from].id;
         let arrivals = self.network.arrivals((sender, to), self.now, &self.profile, &mut self.random);
         self.line.clear();
@@ -232,21 +259,11 @@ impl World {
             return fail("bounded queues", format!("{sender} sends a line of {} bytes", self.line.len()));
         }
         let line: Rc<str> = Rc::from(self.line.as_str());
-        let only_for = self.only_for(from, to, message);
         for after in arrivals.into_iter().flatten() {
             let packet = Packet { from: sender, disk: self.disks[from].id, only_for, line: line.clone() };
             self.push(after, Happening::Arrives { to: to.0 as usize - 1, packet });
         }
         Ok(())
-    }
-
-    /// An answer is for who has asked. If that one has lost its disk meanwhile, the connection is gone
-    /// too: a vote for the node that it was must not elect the node that it is (seed 37512).
-    fn only_for(&self, from: usize, to: NodeId, message: &Message) -> Option<DiskId> {
-        match message.body {
-            Body::PreVote { .. } | Body::RequestVote { .. } | Body::AppendEntries { .. } | Body::Refused { .. } => None,
-            _ => self.disks[from].durable.disks.get(&to).map(|disk| disk.id),
-        }
     }
 
     /// Another AppendEntries that the same leader might have sent instead: where it begins and ends
