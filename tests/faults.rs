@@ -3,11 +3,10 @@
 mod common;
 
 use std::net::TcpListener;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{CALM, Lab, PATIENCE};
-use raft_lab::raft::types::{NodeId, Role};
+use common::{CALM, Lab};
+use raft_lab::raft::types::Role;
 
 const ON: (&str, &str) = ("FAULTS", "on");
 
@@ -20,6 +19,13 @@ fn start(size: usize) -> Lab {
 fn order(lab: &Lab, node: usize, fault: &str) {
     let answer = lab.ask(node, &format!("fault {fault}")).unwrap_or_else(|error| panic!("{fault}: {error}"));
     assert_eq!(answer, ["ok fault"], "{fault}");
+}
+
+/// Waits for the one FAULT line that ends so. (The log is written beside the answers.)
+fn told(lab: &Lab, node: usize, text: &str) {
+    let line = format!(" FAULT      {text}");
+    let count = || lab.lines(node).iter().filter(|other| other.ends_with(&line)).count();
+    lab.wait_until(&line, || (count() == 1).then_some(()));
 }
 
 fn two_others(node: usize) -> [usize; 2] {
@@ -42,10 +48,14 @@ fn wait_until_up(lab: &Lab, node: usize, peer: usize, wanted: bool) {
 fn a_node_without_leave_refuses_and_changes_nothing() {
     let lab = Lab::start(3);
     let leader = lab.wait_for_leader();
-    for fault in ["cut 1 2 3", "delay 2 5s", "loss 2 100%", "heal", "timeout", "pause 60s", "crash", "crash --for 60s"] {
+    for fault in ["cut 1 2 3", "delay 2 5s", "loss 2 100%", "heal", "timeout", "pause 60s", "crash", "crash --for 60s"]
+    {
         let before = lab.pid(leader);
         let answer = lab.ask(leader, &format!("fault {fault}")).unwrap();
-        assert!(answer[0].starts_with("error faults-off ") && answer[0].contains("FAULTS=on or --faults on"), "{answer:?}");
+        assert!(
+            answer[0].starts_with("error faults-off ") && answer[0].contains("FAULTS=on or --faults on"),
+            "{answer:?}"
+        );
         assert_eq!((answer.len(), lab.pid(leader)), (1, before));
     }
     // All three are there, and none has moved.
@@ -53,7 +63,8 @@ fn a_node_without_leave_refuses_and_changes_nothing() {
     assert_eq!(lab.wait_for_equal_logs().len(), 1);
     assert_eq!(lab.leader(), Some(leader));
     assert!(lab.lines_with(leader, " FAULT ").is_empty());
-    assert_eq!(lab.lines_with(leader, " CLIENT ").iter().filter(|line| line.contains("without leave")).count(), 8);
+    let refused = || lab.lines_with(leader, "this node was started without leave to be broken").len();
+    lab.wait_until("eight refusals are told", || (refused() == 8).then_some(()));
 }
 
 #[test]
@@ -92,7 +103,9 @@ fn a_cut_leader_is_replaced_and_follows_when_it_is_healed() {
     let new = lab.wait_until("another leader", || lab.leader().filter(|leader| *leader != old));
     lab.append("without it");
     // Longer than any back-off: no new connection gets through the cut.
-    lab.wait_until("it is called offline", || (!lab.lines_with(a, &format!("node_{old} offline")).is_empty()).then_some(()));
+    lab.wait_until("it is called offline", || {
+        (!lab.lines_with(a, &format!("node_{old} offline")).is_empty()).then_some(())
+    });
     assert!(!lab.lines_with(old, &format!("node_{a} offline: cut by a fault")).is_empty());
     assert_eq!(up(&lab, a, old), Some(false));
     assert!(lab.status(old).is_some_and(|status| status.commit < lab.status(new).unwrap().commit));
@@ -102,11 +115,10 @@ fn a_cut_leader_is_replaced_and_follows_when_it_is_healed() {
     [a, b].iter().for_each(|other| wait_until_up(&lab, *other, old, true));
     println!("up again {:?} after heal", healed.elapsed());
     assert_eq!(lab.wait_for_equal_logs().len(), 2);
-    let faults = lab.lines_with(old, " FAULT ");
-    assert!(faults[0].ends_with(&format!("cut {a} {b}: nothing passes between this node and node_{a}, node_{b}")), "{faults:?}");
-    assert!(faults[1].ends_with(&format!("heal: everything passes again between this node and node_{a}, node_{b}")));
+    told(&lab, old, &format!("cut {a} {b}: nothing passes between this node and node_{a}, node_{b}"));
+    told(&lab, old, &format!("heal: everything passes again between this node and node_{a}, node_{b}"));
     order(&lab, old, "heal");
-    assert!(lab.lines_with(old, " FAULT ").pop().is_some_and(|line| line.ends_with("heal: there is nothing to heal")));
+    told(&lab, old, "heal: there is nothing to heal");
     lab.judge();
 }
 
@@ -139,7 +151,7 @@ fn one_way_cuts() {
         [a, b].iter().all(|node| !lab.lines_with(*node, "nobody says yes").is_empty()).then_some(())
     });
     assert!(lab.lines_with(leader, "COMMIT").iter().all(|line| !line.contains("nobody says yes")));
-    assert_eq!(lab.lines_with(leader, "nobody says yes").len(), 1, "appended, not replicated");
+    assert!(lab.lines_with(leader, "REPLICATED 2@").is_empty());
     // No majority answers, so it stops leading.
     lab.wait_until("it steps down", || (!lab.lines_with(leader, "no majority has answered").is_empty()).then_some(()));
     order(&lab, leader, "heal");
@@ -156,8 +168,7 @@ fn one_way_cuts() {
     order(&lab, leader, "heal");
     lab.append("all is well");
     lab.wait_for_equal_logs();
-    let text = format!("cut --to {a}: what this node says does not arrive at node_{a}");
-    assert_eq!(lab.lines_with(leader, &text).len(), 1);
+    told(&lab, leader, &format!("cut --to {a}: what this node says does not arrive at node_{a}"));
     lab.judge();
 }
 
@@ -170,10 +181,13 @@ fn a_delay_keeps_the_order_and_holds_back_nobody_else() {
     let texts: Vec<String> = (0..20).map(|n| format!("string {n}")).collect();
     // While the delay lasts a majority without the slow one commits.
     let began = Instant::now();
-    texts.iter().for_each(|text| drop(lab.append(text)));
+    for text in &texts {
+        lab.append(text);
+    }
     println!("20 appends in {:?}", began.elapsed());
     let log = lab.wait_for_equal_logs();
-    let strings: Vec<_> = log.iter().filter_map(|line| line.split_once(' ')).map(|(_, text)| text.to_string()).collect();
+    let strings: Vec<_> =
+        log.iter().filter_map(|line| line.split_once(' ')).map(|(_, text)| text.to_string()).collect();
     let wanted: Vec<_> = texts.iter().map(|text| format!("{text:?}")).collect();
     assert_eq!(strings, wanted);
     // Every string came to the slow one at least so much later than to the leader; times are the nodes' own.
@@ -209,7 +223,9 @@ fn loss_near_all_and_all() {
     for (node, peers) in [(leader, [a, b]), (a, [leader, b]), (b, [leader, a])] {
         peers.iter().for_each(|peer| order(&lab, node, &format!("loss {peer} 30%")));
     }
-    (0..5).for_each(|n| drop(lab.append(&format!("through the rain {n}"))));
+    for number in 0..5 {
+        lab.append(&format!("through the rain {number}"));
+    }
     let leader = lab.wait_until("a leader", || lab.leader());
     let [a, b] = two_others(leader);
     [a, b].iter().for_each(|peer| order(&lab, leader, &format!("loss {peer} 100%")));
@@ -231,7 +247,7 @@ fn a_timer_fires_when_it_is_told() {
     (1..=3).for_each(|node| two_others(node).iter().for_each(|peer| wait_until_up(&lab, node, *peer, true)));
     order(&lab, 2, "timeout");
     assert_eq!(lab.wait_for_leader(), 2);
-    assert!(lab.lines_with(2, "FAULT      timeout: the election timer fires now").len() == 1);
+    told(&lab, 2, "timeout: the election timer fires now");
     let lines = lab.lines(2);
     let place = |part: &str| lines.iter().position(|line| line.contains(part)).unwrap_or(usize::MAX);
     assert!(place(" FAULT ") < place("follower -> pre-candidate"), "the line comes first");
@@ -265,7 +281,8 @@ fn a_pause_is_as_if_stopped() {
     assert_eq!(lab.wait_for_equal_logs().len(), 2);
     let lines = lab.lines(paused);
     let place = |part: &str| lines.iter().position(|line| line.contains(part)).unwrap_or_else(|| panic!("{part}"));
-    let (begin, end) = (place("FAULT      pause 4s: the node does nothing"), place("FAULT      the pause is over after 4."));
+    let (begin, end) =
+        (place("FAULT      pause 4s: the node does nothing"), place("FAULT      the pause is over after 4."));
     assert_eq!(end, begin + 1, "nothing happened meanwhile");
     lab.judge();
 }
@@ -330,7 +347,4 @@ fn a_crash_heals() {
     lab.append("together");
     lab.wait_for_equal_logs();
     [a, b].iter().for_each(|other| wait_until_up(&lab, leader, *other, true));
-    thread::sleep(Duration::ZERO);
-    assert!(lab.status(leader).is_some_and(|status| status.node == NodeId(leader as u64)));
-    assert!(PATIENCE > Duration::ZERO);
 }

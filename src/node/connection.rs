@@ -339,7 +339,10 @@ impl<'a> Client<'a> {
             }
         }
         let flushed = self.flush();
-        last_word.into_iter().for_each(|written| drop(written.send(())));
+        if let Some(written) = last_word {
+            // The loop may have given up waiting.
+            let _ = written.send(());
+        }
         flushed
     }
 
