@@ -24,6 +24,7 @@ mod palette;
 mod process;
 mod put;
 mod readmit;
+mod scenario;
 mod session;
 mod status;
 mod verify;
@@ -34,7 +35,7 @@ use std::process::ExitCode;
 
 use options::Command;
 
-const COMMANDS: [&Command; 12] = [
+const COMMANDS: [&Command; 13] = [
     &append::COMMAND,
     &log::COMMAND,
     &put::COMMAND,
@@ -46,6 +47,7 @@ const COMMANDS: [&Command; 12] = [
     &verify::COMMAND,
     &readmit::COMMAND,
     &cluster::COMMAND,
+    &scenario::COMMAND,
     &web::COMMAND,
 ];
 

@@ -145,6 +145,11 @@ impl Cast {
         Some(process.pid())
     }
 
+    /// Whether an own process of this node runs, or has not been taken away yet.
+    pub fn has(&self, node: NodeId) -> bool {
+        self.own.as_ref().is_some_and(|own| own.processes.contains_key(&node))
+    }
+
     /// Takes an own process that has ended away; how it ended, if that was not by [`Cast::kill`].
     pub fn ended(&mut self, node: NodeId, process: u32) -> Option<String> {
         let own = self.own.as_mut()?;

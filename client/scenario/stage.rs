@@ -76,14 +76,12 @@ pub struct Stage {
     pub pre_vote: bool,
     /// All that was heard, in the order in which it came.
     heard: Vec<(NodeId, Line)>,
-    /// Where lines of a node may be missing.
-    lost: Vec<(Mark, NodeId)>,
     down: BTreeSet<NodeId>,
 }
 
 impl Stage {
     pub fn new(cast: Cast, teller: Teller, timers: Timers, pre_vote: bool) -> Stage {
-        Stage { cast, teller, timers, pre_vote, heard: Vec::new(), lost: Vec::new(), down: BTreeSet::new() }
+        Stage { cast, teller, timers, pre_vote, heard: Vec::new(), down: BTreeSet::new() }
     }
 
     pub fn nodes(&self) -> Vec<NodeId> {
@@ -116,7 +114,10 @@ impl Stage {
             limit = Duration::ZERO;
             match heard {
                 Heard::Line(node, line) => self.heard.push((node, line)),
-                Heard::Lost(node) => self.lost.push((self.heard.len(), node)),
+                // Torn as if the node had been killed: so `verify` knows that lines may be missing.
+                Heard::Lost(node) => {
+                    self.heard.push((node, Line::read(&format!("00:00:00.000 {node} was not heard from here on"))));
+                }
                 Heard::Ended(node, process) => {
                     if let Some(how) = self.cast.ended(node, process) {
                         let last = self.heard.iter().rev().find(|(of, _)| *of == node);
@@ -345,18 +346,20 @@ impl Stage {
     }
 
     /// Ends the play: own nodes end, given ones are healed. All lines of each node.
-    pub fn close(mut self) -> (Teller, BTreeMap<NodeId, String>, bool) {
+    pub fn close(mut self) -> (Teller, BTreeMap<NodeId, String>) {
         for node in self.nodes() {
             // After a broken claim a node may be in any state.
             let _ = if self.is_own() { self.kill_silently(node) } else { self.order_silently(node, &Fault::Heal) };
         }
         let _ = self.hear(Duration::ZERO);
-        let mut logs: BTreeMap<NodeId, String> = BTreeMap::new();
-        for (node, line) in &self.heard {
-            let log = logs.entry(*node).or_default();
-            log.push_str(line.text());
-            log.push('\n');
-        }
-        (self.teller, logs, self.lost.is_empty())
+        (
+            self.teller,
+            self.heard.into_iter().fold(BTreeMap::new(), |mut logs: BTreeMap<_, String>, (node, line)| {
+                let log = logs.entry(node).or_default();
+                log.push_str(line.text());
+                log.push('\n');
+                logs
+            }),
+        )
     }
 }

@@ -12,12 +12,18 @@ const LINE_WIDTH: usize = 150;
 
 pub struct Teller {
     colors: bool,
+    /// Only the verdict is told.
+    quiet: bool,
     steps: usize,
 }
 
 impl Teller {
-    pub fn new(colors: bool) -> Teller {
-        Teller { colors, steps: 0 }
+    pub fn new(colors: bool, quiet: bool) -> Teller {
+        Teller { colors, quiet, steps: 0 }
+    }
+
+    fn print(&self, text: &str) -> Result<(), Failure> {
+        if self.quiet { Ok(()) } else { print(text) }
     }
 
     fn painted(&self, code: &str, text: &str) -> String {
@@ -26,34 +32,34 @@ impl Teller {
 
     /// The name of the scenario and what it is about.
     pub fn title(&self, name: &str, sentence: &str) -> Result<(), Failure> {
-        print(&format!("{}: {sentence}\n", self.painted("1", name)))
+        self.print(&format!("{}: {sentence}\n", self.painted("1", name)))
     }
 
     /// The next step and why it is done.
     pub fn step(&mut self, heading: &str, why: &str) -> Result<(), Failure> {
         self.steps += 1;
         let heading = self.painted("1", &format!("{}. {heading}", self.steps));
-        print(&format!("\n{heading}\n{}", paragraph(why, "   ")))
+        self.print(&format!("\n{heading}\n{}", paragraph(why, "   ")))
     }
 
     pub fn say(&self, text: &str) -> Result<(), Failure> {
-        print(&paragraph(text, "   "))
+        self.print(&paragraph(text, "   "))
     }
 
     /// What a reader could type to do the same.
     pub fn does(&self, command: &str) -> Result<(), Failure> {
-        print(&format!("   {}\n", self.painted("36", &format!("$ {command}"))))
+        self.print(&format!("   {}\n", self.painted("36", &format!("$ {command}"))))
     }
 
     /// What a command answered.
     pub fn answers(&self, text: &str) -> Result<(), Failure> {
-        print(&format!("     {text}\n"))
+        self.print(&format!("     {text}\n"))
     }
 
     /// A claim that holds.
     pub fn holds(&self, claim: &str) -> Result<(), Failure> {
         let text = paragraph(claim, "     ");
-        print(&format!("   {} {}", self.painted("32", "✓"), text.trim_start()))
+        self.print(&format!("   {} {}", self.painted("32", "✓"), text.trim_start()))
     }
 
     /// Lines of the nodes' logs.
@@ -67,11 +73,12 @@ impl Teller {
                 _ => text.push_str(&format!("{}\n", shown(line))),
             }
         }
-        print(&text)
+        self.print(&text)
     }
 
     pub fn passed(&self, name: &str) -> Result<(), Failure> {
-        print(&format!("\n{} {name}\n", self.painted("1;32", "PASS")))
+        let gap = if self.quiet { "" } else { "\n" };
+        print(&format!("{gap}{} {name}\n", self.painted("1;32", "PASS")))
     }
 
     pub fn failed(&self, name: &str, why: &str) -> Result<(), Failure> {
