@@ -225,7 +225,8 @@ fn the_reports_experiment() {
     let second = experiment.settled("another leader", &rest);
     check_all(&experiment, &second, &rest);
     assert!(second.term > first.term);
-    assert_eq!(second.commit, appended.commit + second.term - first.term, "a no-op for each term that had a leader");
+    let noops = second.commit - appended.commit;
+    assert!(noops >= 1 && noops <= second.term - first.term, "a no-op for each term that had a leader: {noops}");
     let down = experiment.web.get(old, "/admin/status").expect(503);
     assert!(down.error().contains(&format!("node_{old} at 127.0.0.1")), "{}", down.body);
 

@@ -256,26 +256,5 @@ fn percent_decoded(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percent_encoding_is_undone_or_refused() {
-        assert_eq!(percent_decoded("a%2Fb%20c%C3%a9+").as_deref(), Some("a/b cé+"));
-        for wrong in ["%", "%2", "%2x", "a%", "%ff", "%C3", "%+1"] {
-            assert_eq!(percent_decoded(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn paths_are_known_or_refused() {
-        let routed = |path: &str| route(path).map_err(|response| response.status);
-        assert_eq!(routed("/keys/a%2Fb"), Ok(Route::Key("a/b".to_string())));
-        assert_eq!(routed("/keys"), Ok(Route::Keys));
-        assert_eq!(routed("/admin/status/explain"), Ok(Route::Explain));
-        for unknown in ["/", "/keys/", "/keys/a/b", "/keys/a/", "/Keys", "/admin", "/admin/status/", "*", "//keys"] {
-            assert_eq!(routed(unknown), Err(404), "{unknown}");
-        }
-        assert_eq!(routed("/keys/%zz"), Err(400));
-    }
-}
+#[path = "api_tests.rs"]
+mod tests;

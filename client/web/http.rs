@@ -593,4 +593,4 @@ fn write_within(mut stream: &TcpStream, bytes: &[u8], limit: Duration) -> io::Re
 
 #[cfg(test)]
 #[path = "http_tests.rs"]
-mod tests;
+pub mod tests;

@@ -20,7 +20,7 @@ impl Source for Bytes<'_> {
 }
 
 /// The requests in these bytes, then the status and the words of the end; `None` if they just end.
-fn read_all(bytes: &[u8], piece: usize) -> (Vec<(Head, Vec<u8>)>, Option<Refusal>) {
+pub fn read_all(bytes: &[u8], piece: usize) -> (Vec<(Head, Vec<u8>)>, Option<Refusal>) {
     let mut input = Input::new(Bytes { rest: bytes, piece });
     let mut requests = Vec::new();
     loop {

@@ -273,7 +273,7 @@ mod tests {
     fn behind_a_snapshot_places_stay_what_they_are() {
         let mut log = log(&[1, 1, 4, 4, 4, 6]);
         let (sums, id) = ([log.sum(4), log.sum(6)], EntryId::new(4, 4));
-        log.compact(id);
+        assert_eq!(log.compact(id).len(), 4);
         assert_eq!((log.base(), log.len(), log.last()), (id, 2, EntryId::new(6, 6)));
         assert_eq!([log.sum(4), log.sum(6)], sums);
         assert_eq!((log.id(3), log.id(4), log.id(5), log.id(7)), (None, Some(id), Some(EntryId::new(5, 4)), None));
@@ -294,7 +294,7 @@ mod tests {
             let mut log = log(&[1, 1]);
             log.append(entry(3, 1));
             log.writing(1);
-            log.install(last, 77);
+            assert_eq!(log.install(last, 77).len(), 3 - kept);
             assert_eq!((log.base(), log.len(), log.sum(last.index)), (last, kept, 77));
             log.writing(2);
             log.persisted(1);
