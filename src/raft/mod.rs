@@ -303,7 +303,8 @@ impl Raft {
         // them from servers that are not in the configuration).
         let leads = matches!(message.body, Body::AppendEntries { .. } | Body::InstallSnapshot { .. });
         let other = self.disks.get(&from).is_some_and(|known| known.id != disk);
-        if !(leads && other) && !self.counts(from, disk) {
+        let listens = (leads && other) || self.counts(from, disk);
+        if !listens {
             return;
         }
         self.speaks(from, disk);
