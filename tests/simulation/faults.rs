@@ -102,7 +102,10 @@ impl World {
         let node = self.any_node();
         let all: Vec<usize> = (0..self.nodes.len()).collect();
         let met = all.iter().filter(|other| **other != node).all(|other| self.remembers(*other, node) == Some(true));
-        if all.len() > 2 && met && self.agree(&all) && self.judge.ledger.not_counted(&self.disks).is_empty() {
+        // One that was not told yet that it is counted again may still hear that it is not.
+        let knows = |n: &usize| self.remembers(*n, *n) == Some(true) || self.judge.ledger.is_first(self.disks[*n].id);
+        let know = all.iter().all(knows);
+        if all.len() > 2 && met && know && self.agree(&all) && self.judge.ledger.not_counted(&self.disks).is_empty() {
             self.wipe(node);
         }
     }

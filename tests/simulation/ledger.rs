@@ -54,6 +54,11 @@ impl Ledger {
         (0..disks.len()).filter(|n| !counted(n)).collect()
     }
 
+    /// Is this a disk with which a node has started the run?
+    pub fn is_first(&self, disk: DiskId) -> bool {
+        self.admitted.get(&disk) == Some(&0)
+    }
+
     /// Does a vote with this disk count in the term?
     pub fn vote_counts(&self, disk: DiskId, term: Term) -> bool {
         self.admitted.get(&disk).is_some_and(|since| *since < term)
