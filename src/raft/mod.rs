@@ -303,8 +303,8 @@ impl Raft {
         // them from servers that are not in the configuration).
         let leads = matches!(message.body, Body::AppendEntries { .. } | Body::InstallSnapshot { .. });
         let other = self.disks.get(&from).is_some_and(|known| known.id != disk);
-        let listens = (leads && other) || self.counts(from, disk);
-        if !listens {
+        let taken = (leads && other) || self.counts(from, disk);
+        if !taken {
             return;
         }
         self.speaks(from, disk);

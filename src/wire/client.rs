@@ -175,7 +175,7 @@ fn read_local(tokens: &mut Tokens) -> Result<bool, WireError> {
 pub enum ErrorCode {
     /// No leader is known; an election may be on its way. Try again, here or elsewhere.
     NoLeader,
-    /// Too much waits already, or the leader is too new to answer. Try again later.
+    /// Too much waits already. Try again later.
     Busy,
     /// No majority has taken the entry in time: it may still be committed. Or none has confirmed a read,
     /// which is not answered then. The connection is closed.
