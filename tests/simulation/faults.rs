@@ -102,10 +102,7 @@ impl World {
         let node = self.any_node();
         let all: Vec<usize> = (0..self.nodes.len()).collect();
         let met = all.iter().filter(|other| **other != node).all(|other| self.remembers(*other, node) == Some(true));
-        // One that was not told yet that it is counted again may still hear that it is not.
-        let knows = |n: &usize| self.remembers(*n, *n) == Some(true) || self.judge.ledger.is_first(self.disks[*n].id);
-        let know = all.iter().all(knows);
-        if all.len() > 2 && met && know && self.agree(&all) && self.judge.ledger.not_counted(&self.disks).is_empty() {
+        if all.len() > 2 && met && self.agree(&all) && self.judge.ledger.not_counted(&self.disks).is_empty() {
             self.wipe(node);
         }
     }
@@ -116,9 +113,12 @@ impl World {
         known.map(|known| known.id == self.disks[other].id)
     }
 
-    /// Does nobody of these remember another disk of one of them?
+    /// Does nobody of these remember another disk of one of them? Who was readmitted must know it itself: one
+    /// that was not told yet may still hear that it is not counted.
     pub fn agree(&self, members: &[usize]) -> bool {
-        members.iter().all(|one| members.iter().all(|other| self.remembers(*one, *other) != Some(false)))
+        let knows = |n: usize| self.judge.ledger.is_first(self.disks[n].id) || self.remembers(n, n) == Some(true);
+        let remembers = |one: usize| members.iter().all(|other| self.remembers(one, *other) != Some(false));
+        members.iter().all(|n| knows(*n) && remembers(*n))
     }
 
     /// Somebody looks after a lost disk: asks the leader to count it, or whom he takes for the leader.
