@@ -167,7 +167,7 @@ fn a_stale_read_is_one_nodes_own_copy_and_says_whose() {
     assert_eq!(text(&output.stderr), whose);
     failed(&client(&places, &["--timeout=0.5", "get", "a", "--node=1"]), 1, &["node_1 gave no answer within 0.5 s"]);
     let alone =
-        client(&[&places[0], &places[0].replace("127.0.0.1", "127.0.0.2")], &["--timeout=0.5", "keys", "--stale"]);
+        client(&[places[0], &places[0].replace("127.0.0.1", "127.0.0.2")], &["--timeout=0.5", "keys", "--stale"]);
     failed(&alone, 1, &["no node gave an answer within 0.5 s", "connection refused", "Cure: start one"]);
 }
 
