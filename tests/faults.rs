@@ -70,6 +70,7 @@ fn a_node_without_leave_refuses_and_changes_nothing() {
 #[test]
 fn a_fault_that_names_itself_or_no_member_or_is_none_is_refused() {
     let lab = start(3);
+    lab.wait_for_leader();
     for (fault, why) in [
         ("cut 1", "error not-this-cluster node_1 is this node itself: name one of the others"),
         ("cut 2 1", "error not-this-cluster node_1 is this node itself: name one of the others"),
@@ -84,7 +85,6 @@ fn a_fault_that_names_itself_or_no_member_or_is_none_is_refused() {
     }
     assert!(lab.lines_with(1, " FAULT ").is_empty());
     // `cut 2 1` has not cut node 2 off either.
-    lab.wait_for_leader();
     lab.append("all are here");
     assert_eq!(lab.wait_for_equal_logs().len(), 1);
 }
