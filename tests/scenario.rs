@@ -54,6 +54,20 @@ scenarios! {
     split_vote "split-vote" 3,
     dead_leader "dead-leader" 3,
     dead_follower "dead-follower" 3,
+    leader_election "leader-election" 5,
+    log_consistency "log-consistency" 5,
+    crash_and_recovery "crash-and-recovery" 3,
+    network_partition "network-partition" 5,
+    end_to_end "end-to-end" 5,
+    overwritten_entry "overwritten-entry" 3,
+    two_of_five "two-of-five" 5,
+    two_of_five_pre_vote "two-of-five-pre-vote" 5,
+    minority_holds_leader "minority-holds-leader" 5,
+    minority_holds_leader_pre_vote "minority-holds-leader-pre-vote" 5,
+    majority_holds_leader "majority-holds-leader" 5,
+    majority_holds_leader_pre_vote "majority-holds-leader-pre-vote" 5,
+    one_of_three "one-of-three" 3,
+    one_of_three_pre_vote "one-of-three-pre-vote" 3,
 }
 
 #[test]

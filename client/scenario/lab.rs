@@ -55,8 +55,9 @@ pub fn typical_run(stage: &mut Stage) -> Played {
         let third = |node: &NodeId| stage.events(*node, since).filter(|(_, event)| heard(event)).nth(2);
         followers.iter().map(|node| third(node).map(|(at, _)| at)).collect()
     })?;
-    stage
-        .claim_never("there was one leader, and no second election", 0, |event| wins(event) && event.node != led.by)?;
+    stage.claim_never("there was one leader, and no second election", 0, |event| {
+        wins(event) && event.term != led.term
+    })?;
     stage.claim_equal_logs(&nodes).map(|_| ())
 }
 

@@ -4,10 +4,10 @@
 //! `telling` (the words on the terminal); then a file for each family: `lab`, `service`, `report`, `figure8`.
 
 mod cast;
-
 mod lab;
 mod moves;
-
+mod report;
+mod service;
 mod stage;
 mod telling;
 
@@ -140,6 +140,132 @@ const SCENARIOS: &[Scenario] = &[
         pace: Pace::Calm,
         own_alone: None,
         play: lab::dead_follower,
+    },
+    Scenario {
+        name: "leader-election",
+        sentence: "the leader dies three times, and each time another is elected in a later term",
+        size: 5,
+        pre_vote: PreVote::On,
+        pace: Pace::Quick,
+        own_alone: None,
+        play: service::leader_election,
+    },
+    Scenario {
+        name: "log-consistency",
+        sentence: "ten strings through one leader: five equal logs",
+        size: 5,
+        pre_vote: PreVote::On,
+        pace: Pace::Quick,
+        own_alone: None,
+        play: service::log_consistency,
+    },
+    Scenario {
+        name: "crash-and-recovery",
+        sentence: "all nodes die at once and come back: nothing that was committed is lost",
+        size: 3,
+        pre_vote: PreVote::On,
+        pace: Pace::Quick,
+        own_alone: None,
+        play: service::crash_and_recovery,
+    },
+    Scenario {
+        name: "network-partition",
+        sentence: "the leader is cut off: another one commits, and the old one must give up its entry",
+        size: 5,
+        pre_vote: PreVote::On,
+        pace: Pace::Calm,
+        own_alone: None,
+        play: service::network_partition,
+    },
+    Scenario {
+        name: "end-to-end",
+        sentence: "a key with a list through a crash, a cut and the return of all",
+        size: 5,
+        pre_vote: PreVote::On,
+        pace: Pace::Quick,
+        own_alone: None,
+        play: service::end_to_end,
+    },
+    Scenario {
+        name: "overwritten-entry",
+        sentence: "an entry that a stopped leader alone had is overwritten, and nobody was promised it",
+        size: 3,
+        pre_vote: PreVote::Either,
+        pace: Pace::Calm,
+        own_alone: None,
+        play: report::overwritten_entry,
+    },
+    Scenario {
+        name: "two-of-five",
+        sentence: "without a majority terms grow and nothing is committed, then all return",
+        size: 5,
+        pre_vote: PreVote::Off,
+        pace: Pace::Quick,
+        own_alone: None,
+        play: report::two_of_five,
+    },
+    Scenario {
+        name: "two-of-five-pre-vote",
+        sentence: "the same with pre-vote: the terms stay",
+        size: 5,
+        pre_vote: PreVote::On,
+        pace: Pace::Quick,
+        own_alone: None,
+        play: report::two_of_five,
+    },
+    Scenario {
+        name: "minority-holds-leader",
+        sentence: "partition 2 | 3, the old leader on the smaller side: the report's first",
+        size: 5,
+        pre_vote: PreVote::Off,
+        pace: Pace::Quick,
+        own_alone: None,
+        play: report::minority_holds_leader,
+    },
+    Scenario {
+        name: "minority-holds-leader-pre-vote",
+        sentence: "the same with pre-vote: the terms stay, and so does the new leader",
+        size: 5,
+        pre_vote: PreVote::On,
+        pace: Pace::Calm,
+        own_alone: None,
+        play: report::minority_holds_leader,
+    },
+    Scenario {
+        name: "majority-holds-leader",
+        sentence: "partition 3 | 2: the smaller side's terms grow and depose the leader: the report's second",
+        size: 5,
+        pre_vote: PreVote::Off,
+        pace: Pace::Quick,
+        own_alone: None,
+        play: report::majority_holds_leader,
+    },
+    Scenario {
+        name: "majority-holds-leader-pre-vote",
+        sentence: "the same with pre-vote: the terms stay, and so does the leader",
+        size: 5,
+        pre_vote: PreVote::On,
+        pace: Pace::Calm,
+        own_alone: None,
+        play: report::majority_holds_leader,
+    },
+    Scenario {
+        name: "one-of-three",
+        sentence: "one node alone: its term grows, and it elects nobody",
+        size: 3,
+        pre_vote: PreVote::Off,
+        pace: Pace::Quick,
+        own_alone: None,
+        play: report::one_of_three,
+    },
+    Scenario {
+        name: "one-of-three-pre-vote",
+        sentence: "the same with pre-vote: its term stays",
+        size: 3,
+        pre_vote: PreVote::On,
+        pace: Pace::Quick,
+        own_alone: None,
+        play: report::one_of_three,
     },
 ];
 

@@ -1,13 +1,12 @@
 //! What scenarios do again and again: append strings, cut and heal, compare logs.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::thread;
 
 use raft_lab::raft::event::{Event, Fact, Source, Span};
 use raft_lab::raft::types::{EntryId, Index, KeyWrite, LOG_KEY, NodeId, Role, Session, Term};
 use raft_lab::text::quote;
-use raft_lab::wire::client::{Answer, Request};
+use raft_lab::wire::client::{Answer, ErrorCode, NodeStatus, Request};
 use raft_lab::wire::fault::{Fault, Way};
 
 use super::stage::{ASK, Led, Mark, Played, Stage, Stop};
@@ -129,14 +128,13 @@ impl Stage {
 
     /// Hands a string to a leader that can find no majority for it, and waits for no answer: it is in the log of
     /// that node, and whether it will be committed is open. The connection stays until the end.
-    pub fn offer(&mut self, node: NodeId, text: &str) -> Played<(EntryId, Connection)> {
+    pub fn offer(&mut self, node: NodeId, text: &str, claim: impl Display) -> Played<(EntryId, Connection)> {
         self.teller.does(&format!("client --cluster {} append {}", self.address(node), quote(text)))?;
         let since = self.now()?;
         let cannot = |why: String| Stop::Failed(Failure::NotDone(format!("{node} cannot be asked: {why}")));
         let mut connection = Connection::open(&self.address(node), ASK).map_err(cannot)?;
         let request = Request::Append { session: None, text: text.into() };
         connection.send([&request]).map_err(cannot)?;
-        let claim = format!("{node} takes {} into its log; nobody else hears of it", quote(text));
         let id = self.claim(claim, |stage| {
             let taken = |event: &Event| match &event.fact {
                 Fact::Append { span, source: Source::Client } => Some(span.last),
@@ -189,10 +187,7 @@ impl Stage {
         let log = self.claim(claim, |stage| {
             let statuses = stage.statuses(nodes)?;
             let first = statuses.first()?;
-            let same = |status: &_| {
-                let status: &raft_lab::wire::client::NodeStatus = status;
-                status.last == first.last && status.applied == first.last.index
-            };
+            let same = |status: &NodeStatus| status.last == first.last && status.applied == first.last.index;
             statuses.iter().all(same).then_some(())?;
             let mut logs = nodes.iter().map(|node| stage.log(*node)).collect::<Option<Vec<_>>>()?;
             let last = logs.pop()?;
@@ -241,9 +236,52 @@ impl Stage {
         }
     }
 
-    /// The newest term of which any of these has told.
-    pub fn terms(&self, nodes: &[NodeId]) -> BTreeMap<NodeId, Term> {
-        nodes.iter().filter_map(|node| Some((*node, self.status(*node)?.term))).collect()
+    /// Claims that nobody takes a string here, and shows the answer.
+    pub fn claim_refused(&mut self, node: NodeId, text: &str) -> Played {
+        self.teller.does(&format!("client --cluster {} append {}", self.address(node), quote(text)))?;
+        let answer = self.claim("a client is told that there is no leader: nothing can be committed", |stage| {
+            let request = Request::Append { session: None, text: text.into() };
+            let answer = stage.ask(node, &request, ASK).ok()?;
+            matches!(answer, Answer::Error { code: ErrorCode::NoLeader, .. }).then_some((answer, Vec::new()))
+        })?;
+        let mut line = String::new();
+        answer.encode(&mut line);
+        Ok(self.teller.answers(&line)?)
+    }
+
+    /// Claims that the terms of these grow beyond this one, attempt by attempt; the newest of them.
+    pub fn claim_terms_grow(&mut self, nodes: &[NodeId], since: Mark, beyond: Term) -> Played<Term> {
+        let claim = format!(
+            "the terms of {} grow with each attempt, beyond t{beyond}: a vote for oneself, and no majority",
+            named(nodes)
+        );
+        self.claim(claim, |stage| {
+            let terms: Option<Vec<Term>> = nodes.iter().map(|node| Some(stage.status(*node)?.term)).collect();
+            let terms = terms.filter(|terms| terms.iter().all(|term| *term > beyond))?;
+            let stands = |event: &&(usize, &Event)| matches!(event.1.fact, Fact::VotedForItself { .. });
+            let lines = nodes.iter().flat_map(|node| stage.events(*node, since).filter(|event| stands(&event)));
+            Some((terms.into_iter().max()?, lines.map(|(at, _)| at).collect()))
+        })
+    }
+
+    /// Claims that the terms of these stay, however often they ask whether they could win (thesis §9.6).
+    pub fn claim_terms_stay(&mut self, nodes: &[NodeId], since: Mark, term: Term) -> Played {
+        let claim = format!("{} ask again and again whether a majority would vote for them", named(nodes));
+        self.claim_lines(claim, |stage| {
+            let again = |event: &Event| matches!(event.fact, Fact::AskedAgain { .. });
+            let rounds = |node: &NodeId| {
+                let asked: Vec<usize> =
+                    stage.events(*node, since).filter(|(_, event)| again(event)).map(|(at, _)| at).collect();
+                (asked.len() >= 2).then(|| asked[..2].to_vec())
+            };
+            Some(nodes.iter().map(rounds).collect::<Option<Vec<_>>>()?.concat())
+        })?;
+        let nodes_of = nodes.to_vec();
+        self.claim_never(
+            format!("and nobody would, so their term stays t{term}: pre-vote asks before it is raised"),
+            since,
+            |event| nodes_of.contains(&event.node) && event.term != term,
+        )
     }
 
     /// Lets the election timers of these fire in the same moment.
