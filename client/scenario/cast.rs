@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -112,11 +112,8 @@ impl Cast {
 
     /// The next that is heard, if anything is within this time.
     pub fn hear(&self, limit: Duration) -> Option<Heard> {
-        match self.heard.recv_timeout(limit) {
-            Ok(heard) => Some(heard),
-            // This side holds a sender too, so the channel never closes.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        // This side holds a sender too, so the channel never closes.
+        self.heard.recv_timeout(limit).ok()
     }
 
     /// Starts an own node that does not run.
