@@ -9,6 +9,7 @@
 
 mod append;
 mod cluster;
+mod columns;
 mod connection;
 mod demo;
 mod get;
@@ -33,7 +34,7 @@ use std::process::ExitCode;
 
 use options::Command;
 
-const COMMANDS: [&Command; 12] = [
+const COMMANDS: [&Command; 13] = [
     &append::COMMAND,
     &log::COMMAND,
     &put::COMMAND,
@@ -43,6 +44,7 @@ const COMMANDS: [&Command; 12] = [
     &watch::COMMAND,
     &demo::COMMAND,
     &verify::COMMAND,
+    &columns::COMMAND,
     &readmit::COMMAND,
     &cluster::COMMAND,
     &web::COMMAND,
