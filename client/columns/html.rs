@@ -9,6 +9,15 @@ use super::table::{Kind, Lives, Row, Table, letter};
 use super::time;
 
 const STYLE: &str = include_str!("page.css");
+/// What the marks behind the times mean.
+const MARKS: [(Kind, &str); 6] = [
+    (Kind::Start, "start"),
+    (Kind::Election, "wants to be elected"),
+    (Kind::Won, "elected"),
+    (Kind::Commit, "committed"),
+    (Kind::Fault, "fault, on order"),
+    (Kind::Trouble, "error, or entries taken back"),
+];
 /// The least width of a node's column on a screen, in em.
 const COLUMN_EM: usize = 15;
 
@@ -27,6 +36,9 @@ pub fn page(table: &Table) -> String {
     page.raw(&format!("<title>raft-lab: {nodes}, {from} to {to}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"));
     page.raw(&format!("<h1>{nodes}, {from} to {to} UTC</h1>\n<p>{} lines from ", table.shown().count()));
     page.escaped(&plain(&table.logs.files.join(", ")));
+    if table.logs.skipped > 0 {
+        page.raw(&format!("; {} lines of other programs are left out", table.logs.skipped));
+    }
     page.raw("</p>\n");
     page.notes(table);
     page.leaders(table);
@@ -92,10 +104,10 @@ impl Page {
             let letter = letter(role);
             self.raw(&format!("<li class=\"{letter}\"><b>{letter}</b> {role}</li>\n"));
         }
-        for (kind, what) in [(Kind::Won, "elected"), (Kind::Commit, "committed"), (Kind::Fault, "fault")] {
+        for (kind, what) in MARKS {
             self.raw(&format!("<li><span class=\"mark\">{}</span> {what}</li>\n", mark(kind)));
         }
-        self.raw("<li>no line down the column: not running, as far as its log tells</li>\n</ul>\n");
+        self.raw("<li>no line down the column: its log says nothing more until its next start</li>\n</ul>\n");
     }
 
     fn table(&mut self, table: &Table) {

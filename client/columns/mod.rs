@@ -82,7 +82,8 @@ fn run(_: &Options, arguments: &Arguments) -> Result<(), Failure> {
         Some(page) => write_page(page, &table),
         None => {
             terminal::show(&table, width, colors, print)?;
-            for note in table.notes() {
+            let skipped = (logs.skipped > 0).then(|| format!("{} lines of other programs are left out", logs.skipped));
+            for note in table.notes().into_iter().chain(skipped) {
                 tell(format_args!("-- {note}\n"));
             }
             Ok(())

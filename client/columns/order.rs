@@ -85,7 +85,8 @@ pub fn causes(cause: &Event, effect: &Event) -> bool {
         }
         // Somebody else began this term.
         Fact::Term { .. } | Fact::State { .. } if effect.role == Role::Follower => {
-            same_term && cause.role == Role::Candidate && matches!(cause.fact, Fact::State { .. })
+            let begins = matches!(cause.fact, Fact::State { .. } | Fact::VotedForItself { .. });
+            same_term && cause.role == Role::Candidate && begins
         }
         Fact::Truncate { .. } => same_term && cause.role == Role::Leader && matches!(cause.fact, Fact::State { .. }),
         _ => false,

@@ -119,9 +119,6 @@ impl<'a> Table<'a> {
         if logs.holes.len() > MAX_HOLES {
             notes.push(format!("{} more of that kind", logs.holes.len() - MAX_HOLES));
         }
-        if logs.skipped > 0 {
-            notes.push(format!("{} lines of other programs are left out", logs.skipped));
-        }
         notes
     }
 }

@@ -119,8 +119,8 @@ impl Paper {
         let (topic, words) = row.words();
         let hole = if row.line.after_hole { "(lines are missing before this one) " } else { "" };
         let said = format!("{hole}{} t{} {topic} {words}", letter(event.role), event.term);
-        // The lifeline and a space before, two spaces behind.
-        let pieces = wrap(&said, self.column - 4);
+        // The lifeline and a space before, a space behind.
+        let pieces = wrap(&said, self.column - 3);
         let code = paint::of_fact(&event.fact).unwrap_or_default();
         let role = paint::of_role(event.role);
         for (number, piece) in pieces.iter().enumerate() {
