@@ -4,7 +4,7 @@
 //! This file only dispatches: each command is a file of its own. What they share:
 //! `options` (the command line), `session` (changes, exactly once), `pages` (answers of many lines), `leader`
 //! (finding the leader and staying with it), `connection` (one node),
-//! `lines` (log lines of several nodes, merged), `output` (standard output,
+//! `lines` (log lines of several nodes, merged), `process` (nodes as processes), `output` (standard output,
 //! failures), `json`, `palette` (a colour for each node).
 
 mod append;
@@ -22,8 +22,10 @@ mod options;
 mod output;
 mod pages;
 mod palette;
+mod process;
 mod put;
 mod readmit;
+mod scenario;
 mod session;
 mod status;
 mod verify;
@@ -47,6 +49,7 @@ const COMMANDS: [&Command; 13] = [
     &columns::COMMAND,
     &readmit::COMMAND,
     &cluster::COMMAND,
+    &scenario::COMMAND,
     &web::COMMAND,
 ];
 
