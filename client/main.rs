@@ -36,7 +36,7 @@ use std::process::ExitCode;
 
 use options::Command;
 
-const COMMANDS: [&Command; 13] = [
+const COMMANDS: [&Command; 14] = [
     &append::COMMAND,
     &log::COMMAND,
     &put::COMMAND,
