@@ -11,6 +11,7 @@ mod append;
 mod cluster;
 mod connection;
 mod demo;
+mod fault;
 mod get;
 mod json;
 mod keys;
@@ -24,6 +25,7 @@ mod palette;
 mod put;
 mod readmit;
 mod session;
+mod split_vote;
 mod status;
 mod verify;
 mod watch;
@@ -33,7 +35,7 @@ use std::process::ExitCode;
 
 use options::Command;
 
-const COMMANDS: [&Command; 12] = [
+const COMMANDS: [&Command; 16] = [
     &append::COMMAND,
     &log::COMMAND,
     &put::COMMAND,
@@ -44,6 +46,10 @@ const COMMANDS: [&Command; 12] = [
     &demo::COMMAND,
     &verify::COMMAND,
     &readmit::COMMAND,
+    &fault::FAULT,
+    &fault::PARTITION,
+    &fault::HEAL,
+    &split_vote::COMMAND,
     &cluster::COMMAND,
     &web::COMMAND,
 ];
