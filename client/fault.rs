@@ -2,6 +2,7 @@
 //!
 //! The words of a fault are `wire::fault`'s; here is what they mean, and what to look for in the logs.
 
+use std::fmt;
 use std::thread;
 
 use raft_lab::raft::types::NodeId;
@@ -97,28 +98,51 @@ pub fn member(options: &Options, command: &str, word: &str) -> Result<NodeId, Fa
     whole_number(command, number, 1, options.cluster.size()).map(NodeId)
 }
 
+/// Why a node did not do as it was told.
+#[derive(Debug)]
+pub enum Undone {
+    /// It may have done it, but it is more likely that it is dead or paused.
+    NoAnswer(String),
+    Refused(String),
+}
+
+impl fmt::Display for Undone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Undone::NoAnswer(why) => f.write_str(why),
+            Undone::Refused(why) => write!(f, "refused: {why}"),
+        }
+    }
+}
+
+/// What became of an order at each node.
+pub type Done = Vec<(NodeId, Result<(), Undone>)>;
+
 /// Orders faults at one node, in this order.
-pub fn order(options: &Options, node: NodeId, faults: &[Fault]) -> Result<(), String> {
+fn order(options: &Options, node: NodeId, faults: &[Fault]) -> Result<(), Undone> {
     let limit = ATTEMPT.min(options.timeout);
-    let mut connection = Connection::open(options.cluster.address(node).unwrap_or_default(), limit)?;
-    faults.iter().try_for_each(|fault| match connection.ask(&Request::Fault(fault.clone()), limit)? {
-        Answer::Faulted => Ok(()),
-        Answer::Error { text, .. } => Err(text),
-        _ => Err("it answered something else".to_string()),
+    let address = options.cluster.address(node).unwrap_or_default();
+    let mut connection = Connection::open(address, limit).map_err(Undone::NoAnswer)?;
+    faults.iter().try_for_each(|fault| {
+        match connection.ask(&Request::Fault(fault.clone()), limit).map_err(Undone::NoAnswer)? {
+            Answer::Faulted => Ok(()),
+            Answer::Error { text, .. } => Err(Undone::Refused(text)),
+            _ => Err(Undone::NoAnswer("it answered something else".to_string())),
+        }
     })
 }
 
 /// Orders faults at several nodes at the same time.
-pub fn order_all(options: &Options, orders: &[(NodeId, Vec<Fault>)]) -> Vec<(NodeId, Result<(), String>)> {
+pub fn order_all(options: &Options, orders: &[(NodeId, Vec<Fault>)]) -> Done {
     thread::scope(|scope| {
         let started: Vec<_> =
             orders.iter().map(|(node, faults)| (*node, scope.spawn(|| order(options, *node, faults)))).collect();
-        let panicked = |_| Err("bug: the thread that asked it has panicked".to_string());
+        let panicked = |_| Err(Undone::NoAnswer("bug: the thread that asked it has panicked".to_string()));
         started.into_iter().map(|(node, asked)| (node, asked.join().unwrap_or_else(panicked))).collect()
     })
 }
 
-fn not_done(node: NodeId, fault: &Fault, why: &str) -> Failure {
+fn not_done(node: NodeId, fault: &Fault, why: &Undone) -> Failure {
     Failure::NotDone(format!("{node}: {fault} was not done: {why}"))
 }
 
@@ -187,11 +211,12 @@ fn run_partition(options: &Options, arguments: &Arguments) -> Result<(), Failure
         };
         text.push_str(&format!("{}: {fate}\n", listed(part)));
     }
-    text.push_str(&report(&orders, &done, |node| format!("{node}: hears its own part only")));
+    for ((node, faults), _) in orders.iter().zip(&done).filter(|(_, (_, done))| done.is_ok()) {
+        let words: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        text.push_str(&format!("{node} hears its own part only: {}\n", words.join(", ")));
+    }
     text.push_str("look in the logs for FAULT cut, then PEER … lost, STATE and TERM lines; client heal ends it\n");
-    print(&text)?;
-    let absent = "what it says to the other parts is refused there; but give the order again when it is back";
-    all_done(&done, absent)
+    finish(&done, &text, "the others do not hear it, but it may hear them: give the order again when it is back")
 }
 
 /// The parts as given, and those that are not named as one more.
@@ -231,44 +256,32 @@ fn run_heal(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     let done = heal(options);
     let mut text = String::new();
     for (node, _) in done.iter().filter(|(_, done)| done.is_ok()) {
-        text.push_str(&format!("{node}: healed, everything passes again as far as it is concerned\n"));
+        text.push_str(&format!("{node}: healed, as far as it is concerned everything passes again\n"));
     }
     text.push_str(
         "look in the logs for FAULT heal, then PEER … connected; a node that was left behind adopts the newer term\n",
     );
-    print(&text)?;
-    all_done(&done, "if it is dead it has no faults when it starts again; if it is paused, ask again")
+    finish(&done, &text, "a node that is dead has no faults when it starts again; if it is paused, ask again")
 }
 
 /// Ends all cuts, delays and losses.
-pub fn heal(options: &Options) -> Vec<(NodeId, Result<(), String>)> {
+pub fn heal(options: &Options) -> Done {
     let orders: Vec<_> = options.cluster.members().map(|(node, _)| (node, vec![Fault::Heal])).collect();
     order_all(options, &orders)
 }
 
-/// A line for each node that did as it was told, and the last words of the order to it.
-fn report(
-    orders: &[(NodeId, Vec<Fault>)],
-    done: &[(NodeId, Result<(), String>)],
-    line: impl Fn(NodeId) -> String,
-) -> String {
-    let mut text = String::new();
-    for ((node, faults), (_, done)) in orders.iter().zip(done) {
-        if let (Ok(()), Some(fault)) = (done, faults.last()) {
-            text.push_str(&format!("{} ({fault})\n", line(*node)));
-        }
+/// Says what was done, if anything was, and then which nodes did nothing.
+fn finish(done: &Done, text: &str, if_absent: &str) -> Result<(), Failure> {
+    if done.iter().any(|(_, done)| done.is_ok()) {
+        print(text)?;
     }
-    text
-}
-
-/// Tells of each node that did not do as it was told.
-fn all_done(done: &[(NodeId, Result<(), String>)], absent: &str) -> Result<(), Failure> {
     let failed: Vec<_> = done.iter().filter_map(|(node, done)| Some((node, done.as_ref().err()?))).collect();
-    let [(node, why), more @ ..] = &failed[..] else { return Ok(()) };
+    let Some(((node, last), more)) = failed.split_last() else { return Ok(()) };
     for (node, why) in more {
         tell(format_args!("client: {node} did nothing: {why}\n"));
     }
-    Err(Failure::NotDone(format!("{node} did nothing: {why}. ({absent})")))
+    let hint = if matches!(last, Undone::NoAnswer(_)) { format!(" ({if_absent})") } else { String::new() };
+    Err(Failure::NotDone(format!("{node} did nothing: {last}{hint}")))
 }
 
 #[cfg(test)]
