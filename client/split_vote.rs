@@ -93,6 +93,10 @@ impl Plan {
             }
             named.push(node);
         }
+        if let [lonely] = &named[..] {
+            let why = "one node alone splits no vote; name two at least, like 2,3";
+            return Err(Failure::Usage(format!("split-vote: got {lonely} only: {why}")));
+        }
         let up: Vec<NodeStatus> = statuses(options);
         let leader = leader(&up);
         if let Some(leader) = leader.filter(|leader| named.contains(leader)) {
