@@ -49,11 +49,15 @@ impl RaftLoop {
     pub(super) fn seal_if_due(&mut self) {
         let snapshot = self.raft.snapshot();
         let limit = self.compaction.log_bytes.max(snapshot.map_or(0, |meta| meta.bytes));
-        let (bytes, committed) = (self.wal.log_bytes(), self.raft.commit_index());
+        let (bytes, committed) = (self.wal.grown_bytes(), self.raft.commit_index());
         let gone = committed - self.raft.log().base().index;
         let mostly_committed = gone > 0 && gone >= self.raft.log().len() as u64 / 2;
         // While most of the log waits to be committed, a snapshot would take little of it away.
         if bytes <= limit || self.compaction.making || !mostly_committed {
+            return;
+        }
+        // It was sealed there before it was started again, and no leader has told it yet that so much is committed.
+        if committed < self.wal.sealed_through() {
             return;
         }
         if self.raft.is_sending_snapshot() && bytes <= limit.saturating_mul(PATIENCE_WITH_FOLLOWERS) {
