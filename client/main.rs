@@ -25,6 +25,7 @@ mod put;
 mod readmit;
 mod session;
 mod status;
+mod verify;
 mod watch;
 mod web;
 
@@ -32,7 +33,7 @@ use std::process::ExitCode;
 
 use options::Command;
 
-const COMMANDS: [&Command; 11] = [
+const COMMANDS: [&Command; 12] = [
     &append::COMMAND,
     &log::COMMAND,
     &put::COMMAND,
@@ -41,6 +42,7 @@ const COMMANDS: [&Command; 11] = [
     &status::COMMAND,
     &watch::COMMAND,
     &demo::COMMAND,
+    &verify::COMMAND,
     &readmit::COMMAND,
     &cluster::COMMAND,
     &web::COMMAND,

@@ -33,7 +33,7 @@
 //! 3  node/      the threads, their queues and limits       main.rs: settings, then node::run
 //! 2  wire/      lines between nodes and with clients       disk/: the log's files, snapshot files
 //!    store/     keys with lists of strings, the sessions   snapshot.rs: a store as text
-//!    settings.rs, cluster.rs, paint.rs
+//!    settings.rs, cluster.rs, paint.rs                  logs/: the nodes' logs read back and judged
 //! 1  raft/      the algorithm, its events, and safety: Raft's five properties as a checker
 //! 0  text/      quoting, tokens, checksum, random numbers
 //! ```
@@ -63,6 +63,7 @@
 
 pub mod cluster;
 pub mod disk;
+pub mod logs;
 pub mod node;
 pub mod paint;
 pub mod raft;

@@ -8,6 +8,7 @@
 //! `progress`, `log`, `reads`, `snapshot`, `readmit`. "§" is a section of the Raft paper (Ongaro & Ousterhout 2014, extended
 //! version), "thesis §" one of Ongaro's dissertation.
 
+pub mod audit;
 mod command;
 mod election;
 pub mod event;

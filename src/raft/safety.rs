@@ -14,7 +14,7 @@ use super::event::{Event, Fact, Source, Span, Told};
 use super::log::{Content, chain};
 use super::types::{DiskId, EntryId, Index, NodeId, Role, Term};
 
-/// What is judged. The first five are those of Figure 3.
+/// What is judged. The first five are those of Figure 3; the last three are judged by [`audit`](super::audit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Property {
     /// At most one leader in a term (§5.2).
@@ -33,6 +33,14 @@ pub enum Property {
     TermsGrow,
     /// A restart loses nothing that was told as committed (§5.1, persistent state).
     KeptOnDisk,
+    /// A node's commit index never goes back between two starts (Figure 2).
+    CommitGrows,
+    /// A leader was elected by a majority of the cluster (§5.2).
+    ElectedByMajority,
+    /// A leader commits what a majority has, and counts only up to an entry of its own term (§5.3, §5.4.2).
+    CommitByMajority,
+    /// A leader sends heartbeats as long as it leads (§5.2).
+    Heartbeats,
 }
 
 impl fmt::Display for Property {
@@ -46,6 +54,10 @@ impl fmt::Display for Property {
             Property::OneVote => "One Vote a Term",
             Property::TermsGrow => "Terms Grow",
             Property::KeptOnDisk => "Kept on Disk",
+            Property::CommitGrows => "Commit Index Grows",
+            Property::ElectedByMajority => "Elected by a Majority",
+            Property::CommitByMajority => "Commit by a Majority",
+            Property::Heartbeats => "Heartbeats",
         })
     }
 }
@@ -91,6 +103,8 @@ impl Slot {
 struct Node {
     term: Term,
     log: Vec<Slot>,
+    /// There is nothing behind the end of `log`. Not so where lines are missing.
+    ends_there: bool,
     /// Told as committed since it started; `None` if its start was not seen.
     committed: Option<Index>,
     /// Told as committed ever.
@@ -104,6 +118,8 @@ struct Node {
 struct Leader {
     node: NodeId,
     log: Option<Vec<Slot>>,
+    /// It held nothing else.
+    ends_there: bool,
     event: Arc<Event>,
 }
 
@@ -141,7 +157,16 @@ impl Safety {
         self.replaced.insert(node);
     }
 
-    /// Takes the next line. After an error the checker is of no further use.
+    /// Lines of the node are missing here, or were not understood: only what it has committed is certain,
+    /// until its next line tells more.
+    pub fn missed(&mut self, node: NodeId) {
+        let Some(node) = self.nodes.get_mut(&node) else { return };
+        node.log.truncate(node.committed_ever as usize);
+        (node.ends_there, node.committed, node.unsure_behind) = (false, None, None);
+    }
+
+    /// Takes the next line. A line with an error is believed in part only: to go on after one, treat it as
+    /// [`missed`](Safety::missed).
     pub fn observe(&mut self, event: &Event) -> Judged {
         if event.term == 0 && matches!(event.fact, Fact::Error { .. }) {
             // A node that could not read its disk does not know its term, and ends.
@@ -153,6 +178,7 @@ impl Safety {
         let node = self.nodes.entry(event.node).or_default();
         if event.term < node.term {
             let why = format!("{} is at t{} after t{}", event.node, event.term, node.term);
+            node.term = event.term;
             return violation(Property::TermsGrow, None, event, why);
         }
         node.term = event.term;
@@ -186,7 +212,7 @@ impl Safety {
             }
             None => {
                 let event = Arc::new(event.clone());
-                self.leaders.insert(event.term, Leader { node: leader, log: None, event });
+                self.leaders.insert(event.term, Leader { node: leader, log: None, ends_there: false, event });
                 Ok(())
             }
         }
@@ -194,22 +220,24 @@ impl Safety {
 
     /// A new leader's log holds everything that was committed in earlier terms.
     fn elected(&mut self, event: &Event) -> Judged {
-        let log = self.nodes.entry(event.node).or_default().log.clone();
+        let node = self.nodes.entry(event.node).or_default();
+        let (log, ends_there) = (node.log.clone(), node.ends_there);
         let earlier = self.committed_in.range(..event.term).map(|(_, index)| *index).max().unwrap_or(0);
-        self.complete(event, &log, event.term, earlier)?;
+        self.complete(event, (&log, ends_there), event.term, earlier)?;
         if let Some(leader) = self.leaders.get_mut(&event.term) {
-            leader.log = Some(log);
+            (leader.log, leader.ends_there) = (Some(log), ends_there);
         }
         Ok(())
     }
 
     /// Is what is committed through `index` in `log`, with which `term` was won?
-    fn complete(&self, event: &Event, log: &[Slot], term: Term, index: Index) -> Judged {
+    fn complete(&self, event: &Event, (log, ends_there): (&[Slot], bool), term: Term, index: Index) -> Judged {
         let Some((slot, told)) = index.checked_sub(1).and_then(|at| self.committed.get(at as usize)) else {
             return Ok(());
         };
         match log.get(index as usize - 1) {
             Some(held) if !held.contradicts(*slot) => Ok(()),
+            None if !ends_there => Ok(()),
             held => {
                 let held =
                     held.map_or_else(|| format!("it ends at {}", log.len()), |held| format!("it has {}", held.id));
@@ -234,14 +262,15 @@ impl Safety {
     }
 
     /// A candidate may not count a vote that went to another.
-    fn vote_counted(&self, event: &Event, voter: NodeId) -> Judged {
+    fn vote_counted(&mut self, event: &Event, voter: NodeId) -> Judged {
         match self.votes.get(&(voter, event.term)) {
             _ if self.replaced.contains(&voter) => Ok(()),
             Some((candidate, earlier)) if *candidate != event.node => {
                 let why = format!("{} counts the vote of {voter}, which voted for {candidate}", event.node);
                 violation(Property::OneVote, Some(earlier), event, why)
             }
-            _ => Ok(()),
+            // The voter's own line may be missing, or come later.
+            _ => self.vote(event, voter, event.term, event.node),
         }
     }
 
@@ -264,7 +293,7 @@ impl Safety {
             node.log[end - 1] = told;
         }
         node.log.truncate(end);
-        node.unsure_behind = None;
+        (node.ends_there, node.unsure_behind) = (true, None);
         // What is in the snapshot is not committed again.
         node.committed = Some(snapshot.index);
         node.committed_ever = node.committed_ever.max(snapshot.index);
@@ -328,7 +357,7 @@ impl Safety {
         let node = self.nodes.entry(event.node).or_default();
         if let Some(committed) = node.committed.filter(|committed| *committed >= last.index) {
             let why = format!("{} installs a snapshot through {last}, but has committed {committed}", event.node);
-            return violation(Property::StateMachineSafety, None, event, why);
+            return violation(Property::CommitGrows, None, event, why);
         }
         let at = last.index as usize - 1;
         // What follows stays only behind the same entry.
@@ -369,6 +398,7 @@ impl Safety {
             return violation(property, None, event, why);
         }
         node.log.resize(before, UNKNOWN);
+        node.ends_there = true;
         let sum = span.sum.or_else(|| {
             let start = if before == 0 { Some(0) } else { node.log[before - 1].sum };
             sum_of(start?, span)
@@ -415,9 +445,9 @@ impl Safety {
             let why = format!("{first} is removed, but {} had told it as committed", event.node);
             return violation(Property::StateMachineSafety, earlier, event, why);
         }
-        node.log.truncate(first.index as usize - 1);
         // What it removes was there, and now its end is known.
-        node.unsure_behind = None;
+        node.log.resize(first.index as usize - 1, UNKNOWN);
+        (node.ends_there, node.unsure_behind) = (true, None);
         Ok(())
     }
 
@@ -427,16 +457,15 @@ impl Safety {
         if let Some(before) = node.committed
             && first != before + 1
         {
-            let why = format!("{} follows the commit of {before}", span.first);
-            return violation(Property::StateMachineSafety, None, event, why);
+            let why = format!("{} commits {} after {before}", event.node, span.first);
+            let property = if first <= before { Property::CommitGrows } else { Property::StateMachineSafety };
+            return violation(property, None, event, why);
         }
-        let watched = node.committed.is_some();
         node.committed = Some(last);
         node.committed_ever = node.committed_ever.max(last);
         node.unsure_behind = node.unsure_behind.map(|index| index.max(last));
         if node.log.len() < last as usize {
-            // Who was not watched from its start may hold entries that were not seen.
-            if watched {
+            if node.ends_there {
                 let why = format!("{} commits {}, but its log ends at {}", event.node, span.last, node.log.len());
                 return violation(Property::StateMachineSafety, None, event, why);
             }
@@ -487,7 +516,7 @@ impl Safety {
         *highest = last.max(*highest);
         for (term, leader) in self.leaders.range(event.term + 1..) {
             if let Some(log) = &leader.log {
-                self.complete(event, log, *term, last)?;
+                self.complete(event, (log, leader.ends_there), *term, last)?;
             }
         }
         Ok(())

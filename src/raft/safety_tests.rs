@@ -212,7 +212,7 @@ fn two_entries_are_committed_at_an_index() {
 fn commits_go_back_or_leave_one_out() {
     let mut lines = committed_a();
     lines.extend([from_client(1, 2, 1, "b"), from_client(1, 3, 1, "c")]);
-    contradicts(Property::StateMachineSafety, lines.clone(), commit(1, 1, LEADER, span(1, 1, "a")));
+    contradicts(Property::CommitGrows, lines.clone(), commit(1, 1, LEADER, span(1, 1, "a")));
     contradicts(Property::StateMachineSafety, lines, commit(1, 1, LEADER, span(3, 1, "c")));
 }
 
@@ -231,6 +231,43 @@ fn a_term_goes_back() {
 #[test]
 fn a_restart_loses_what_was_committed() {
     contradicts(Property::KeptOnDisk, committed_a(), start(2, 1, EntryId::ZERO, 0));
+}
+
+/// A log that starts late, or has a hole: what was not seen is unknown, and what is told is judged.
+#[test]
+fn a_log_that_starts_late() {
+    let late = vec![
+        commit(2, 1, FOLLOWER, span(4, 1, "d")),
+        commit(2, 1, FOLLOWER, span(5, 1, "e")),
+        granted(3, 2, 1),
+        // It may well hold what is committed.
+        elected(1, 2),
+        from_client(1, 9, 2, "f"),
+        from_leader(2, 2, 1, span(9, 2, "f")),
+        commit(2, 2, FOLLOWER, span(6, 1, "g")),
+    ];
+    assert_eq!(judge(&late), Ok(()));
+    // From there on its log is known, and what it has committed stays.
+    contradicts(Property::StateMachineSafety, late.clone(), commit(2, 2, FOLLOWER, span(8, 1, "x")));
+    contradicts(Property::CommitGrows, late.clone(), commit(2, 2, FOLLOWER, span(5, 1, "e")));
+    contradicts(Property::StateMachineSafety, late.clone(), truncate(2, 2, FOLLOWER, id(6, 1), id(9, 2)));
+    contradicts(Property::LogMatching, late.clone(), from_leader(2, 2, 1, span(9, 2, "g")));
+    let mut safety = Safety::new();
+    late.iter().for_each(|event| assert_eq!(safety.observe(event), Ok(())));
+    safety.missed(NodeId(2));
+    for event in [from_leader(2, 2, 1, span(12, 2, "i")), commit(2, 2, FOLLOWER, span(12, 2, "i"))] {
+        assert_eq!(safety.observe(&event), Ok(()));
+    }
+    let back = truncate(2, 2, FOLLOWER, id(6, 1), id(9, 2));
+    assert_eq!(safety.observe(&back).map_err(|wrong| wrong.property), Err(Property::StateMachineSafety));
+}
+
+/// The line of a candidate that counts a vote tells it too: the voter's own may come later.
+#[test]
+fn a_vote_is_counted_and_then_told_otherwise() {
+    let mut lines = fresh(&[1, 2, 3]);
+    lines.push(line(3, 1, CANDIDATE, Fact::Received { pre: false, from: NodeId(2), votes: 2, size: 3 }));
+    contradicts(Property::OneVote, lines, granted(2, 1, 1));
 }
 
 /// A wiped disk is not a contradiction once it is known; it may vote again (and nobody counts it).
@@ -368,10 +405,10 @@ fn a_commit_and_a_leader_that_know_nothing_of_an_installed_snapshot() {
 fn commits_follow_an_installed_snapshot_without_a_gap() {
     let mut lines = snapshots();
     lines.extend([from_client(1, 3, 1, "c"), from_leader(3, 1, 1, span(3, 1, "c"))]);
-    contradicts(Property::StateMachineSafety, lines.clone(), commit(3, 1, FOLLOWER, span(2, 1, "b")));
+    contradicts(Property::CommitGrows, lines.clone(), commit(3, 1, FOLLOWER, span(2, 1, "b")));
     lines.push(from_leader(3, 1, 1, span(4, 1, "d")));
     contradicts(Property::StateMachineSafety, lines, commit(3, 1, FOLLOWER, span(4, 1, "d")));
-    contradicts(Property::StateMachineSafety, snapshots(), installed(3, 1, id(1, 1), sum_a(), 1));
+    contradicts(Property::CommitGrows, snapshots(), installed(3, 1, id(1, 1), sum_a(), 1));
 }
 
 #[test]

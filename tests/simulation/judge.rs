@@ -3,16 +3,16 @@
 //!
 //! The judge knows no algorithm. It checks that what a node says follows from what is safe on its
 //! disk, and that what it takes for committed is on a true majority of disks. The five properties
-//! are [`Safety`]'s, from the nodes' events alone.
+//! and what else lines can show are [`Audit`]'s, from the nodes' events alone.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::raft::audit::Audit;
 use crate::raft::event::{Event, Fact};
 use crate::raft::message::{Body, Message};
 use crate::raft::progress::MAX_APPEND_ENTRIES;
 use crate::raft::ready::Ready;
-use crate::raft::safety::Safety;
 use crate::raft::types::{Command, DiskId, Entry, EntryId, Index, NodeId, Persistent, Role, SnapshotMeta, Term};
 use crate::store::{Applied, Store};
 
@@ -40,7 +40,7 @@ pub struct Judge {
     pub sees_inside: bool,
     in_order: bool,
     size: u64,
-    safety: Safety,
+    audit: Audit,
     /// The highest index that a node acknowledged in a term.
     acknowledged: BTreeMap<(NodeId, Term), Index>,
     /// Who sent AppendEntries in a term, and with which disk.
@@ -80,7 +80,7 @@ impl Judge {
             sees_inside,
             in_order: profile.in_order,
             size: profile.size,
-            safety: Safety::new(),
+            audit: Audit::new(),
             acknowledged: BTreeMap::new(),
             leaders: BTreeMap::new(),
             committed: Vec::new(),
@@ -102,9 +102,9 @@ impl Judge {
         self.ledger.meets(disks);
     }
 
-    pub fn wipe(&mut self, node: NodeId, lost: Persistent) {
-        self.safety.forget(node);
-        self.ledger.wiped(node, lost);
+    pub fn wipe(&mut self, node: NodeId, disk: DiskId, lost: Persistent) {
+        self.audit.forget(node);
+        self.ledger.wiped(node, disk, lost);
     }
 
     /// A node has a snapshot with this text.
@@ -140,13 +140,13 @@ impl Judge {
         {
             return fail("no false alarm", format!("{}: {text}", event.node));
         }
-        self.safety.observe(event).or_else(|violation| {
-            let mut why = format!("{violation}\n    event:   {event:?}");
-            if let Some(earlier) = &violation.earlier {
-                why.push_str(&format!("\n    earlier: {earlier:?}"));
-            }
-            fail(&violation.property.to_string(), why)
-        })
+        let wrong = self.audit.observe(event);
+        let Some(violation) = wrong.first() else { return Ok(()) };
+        let mut why = format!("{violation}\n    event:   {event:?}");
+        if let Some(earlier) = &violation.earlier {
+            why.push_str(&format!("\n    earlier: {earlier:?}"));
+        }
+        fail(&violation.property.to_string(), why)
     }
 
     /// What a step wants done is bounded by what it was given.

@@ -2,7 +2,7 @@
 //!
 //! The nodes run the real algorithm, the real codecs, the real recovery of the log and the real
 //! store; time, network, disks and clients are simulated, and as hostile as [`profile`] says. After
-//! every step [`judge`] and `raft::safety` look for a contradiction, and at the end [`finale`]
+//! every step [`judge`] and `raft::audit` look for a contradiction, and at the end [`finale`]
 //! demands progress. A failure prints its seed, and the seed alone replays it.
 //!
 //! Environment: `SIM_SEEDS` (how many, 1000), `SIM_STEPS` (of each, 5000), `SIM_THREADS`; and

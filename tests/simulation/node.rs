@@ -407,7 +407,7 @@ impl World {
             pre_vote: self.profile.pre_vote,
             election_timeout: (Duration::from_micros(ELECTION_TIMEOUT.0), Duration::from_micros(ELECTION_TIMEOUT.1)),
             heartbeat_interval: Duration::from_micros(HEARTBEAT_INTERVAL),
-            settings: "simulated".to_owned(),
+            settings: told_settings(),
             mutant: self.mutant,
         };
         let (mut raft, ready) =
@@ -429,6 +429,12 @@ impl World {
         let id = DiskId(self.random.next_u64());
         let fresh = SimDisk::new(self.nodes[n].id, self.profile.size, id);
         let lost = std::mem::replace(&mut self.disks[n], fresh);
-        self.judge.wipe(self.nodes[n].id, lost.durable);
+        self.judge.wipe(self.nodes[n].id, lost.id, lost.durable);
     }
+}
+
+/// The timers, in the words of a node's START line.
+fn told_settings() -> String {
+    let ((low, high), beat) = (ELECTION_TIMEOUT, HEARTBEAT_INTERVAL);
+    format!("election timeout {}-{} ms, heartbeat every {} ms", low / MS, high / MS, beat / MS)
 }
