@@ -22,8 +22,9 @@ pub struct Compaction {
     making: bool,
     /// The snapshot in place of the log's beginning, for those who lack it.
     file: Option<Arc<SnapshotFile>>,
-    /// The snapshot that a leader has sent, whole.
-    stored: Option<Stored>,
+    /// What leaders have sent, whole, and this turn has heard of: one, or more if leaders came and went while the
+    /// thread was busy.
+    stored: Vec<Stored>,
 }
 
 impl Compaction {
@@ -34,7 +35,13 @@ impl Compaction {
         log_bytes: u64,
         file: Option<Arc<SnapshotFile>>,
     ) -> std::io::Result<Compaction> {
-        Ok(Compaction { thread: Snapshots::start(receiver, inbox)?, log_bytes, making: false, file, stored: None })
+        Ok(Compaction {
+            thread: Snapshots::start(receiver, inbox)?,
+            log_bytes,
+            making: false,
+            file,
+            stored: Vec::new(),
+        })
     }
 
     /// Frees something large in the thread.
@@ -99,8 +106,7 @@ impl RaftLoop {
             Received::Broken(why) => Input::SnapshotBroken { meta, why },
             Received::Whole(stored) => {
                 let readmitted = stored.readmitted();
-                self.forget_stored();
-                self.compaction.stored = Some(stored);
+                self.compaction.stored.push(stored);
                 Input::SnapshotStored { meta, readmitted }
             }
         }
@@ -108,10 +114,10 @@ impl RaftLoop {
 
     /// A leader's snapshot takes the place of all that was, on disk and in memory.
     pub(super) fn install(&mut self, meta: SnapshotMeta, records: &[Record]) {
-        let stored = self.compaction.stored.take().filter(|stored| stored.meta() == meta);
-        let Some(stored) = stored else {
+        let Some(at) = self.compaction.stored.iter().position(|stored| stored.meta() == meta) else {
             panic!("the snapshot through {} is installed, but was never stored", meta.last)
         };
+        let stored = self.compaction.stored.swap_remove(at);
         match self.wal.install(records, stored) {
             Ok((file, store)) => {
                 let old = std::mem::replace(&mut self.store, store);
@@ -124,7 +130,8 @@ impl RaftLoop {
 
     /// What the algorithm did not want of what was stored is freed.
     pub(super) fn forget_stored(&mut self) {
-        if let Some(stored) = self.compaction.stored.take() {
+        let stored = std::mem::take(&mut self.compaction.stored);
+        if !stored.is_empty() {
             self.compaction.free(stored);
         }
     }
