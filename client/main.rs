@@ -4,7 +4,7 @@
 //! This file only dispatches: each command is a file of its own. What they share:
 //! `options` (the command line), `session` (changes, exactly once), `pages` (answers of many lines), `leader`
 //! (finding the leader and staying with it), `connection` (one node),
-//! `lines` (log lines of several nodes, merged), `output` (standard output,
+//! `lines` (log lines of several nodes, merged), `process` (nodes as processes), `output` (standard output,
 //! failures), `json`, `palette` (a colour for each node).
 
 mod append;
@@ -21,8 +21,10 @@ mod options;
 mod output;
 mod pages;
 mod palette;
+mod process;
 mod put;
 mod readmit;
+mod scenario;
 mod session;
 mod status;
 mod verify;
@@ -33,7 +35,7 @@ use std::process::ExitCode;
 
 use options::Command;
 
-const COMMANDS: [&Command; 12] = [
+const COMMANDS: [&Command; 13] = [
     &append::COMMAND,
     &log::COMMAND,
     &put::COMMAND,
@@ -45,6 +47,7 @@ const COMMANDS: [&Command; 12] = [
     &verify::COMMAND,
     &readmit::COMMAND,
     &cluster::COMMAND,
+    &scenario::COMMAND,
     &web::COMMAND,
 ];
 

@@ -1,8 +1,6 @@
 //! `client cluster`: a cluster of processes on loopback, for a machine without Docker.
 
 mod console;
-mod process;
-mod program;
 
 use std::env;
 use std::fs;
@@ -20,8 +18,8 @@ use crate::lines::{GATHER, Line, in_order};
 use crate::options::{Arguments, Command, Options, whole_number};
 use crate::output::{Failure, print};
 use crate::palette;
+use crate::process::{News, Process, program};
 use console::Order;
-use process::Process;
 
 pub const COMMAND: Command = Command {
     name: "cluster",
@@ -63,12 +61,16 @@ const BATCH: usize = 5000;
 
 /// What the main thread hears of.
 enum Happening {
-    Line(NodeId, Line),
-    /// Both outputs of the node's process with this number are closed: it has ended.
-    Ended(NodeId, u32),
+    News(News),
     Ordered(Order),
     /// No more orders can come.
     ConsoleClosed,
+}
+
+impl From<News> for Happening {
+    fn from(news: News) -> Happening {
+        Happening::News(news)
+    }
 }
 
 fn run(_: &Options, arguments: &Arguments) -> Result<(), Failure> {
@@ -196,14 +198,14 @@ impl Supervisor {
             let mut lines = Vec::new();
             let mut text = String::new();
             for happening in std::iter::once(first).chain(happenings.try_iter().take(BATCH)) {
-                if let Happening::Line(node, line) = happening {
+                if let Happening::News(News::Line(node, line)) = happening {
                     lines.push((node, line));
                     continue;
                 }
                 self.push_lines(&mut text, &mut lines);
                 match happening {
-                    Happening::Line(..) => {}
-                    Happening::Ended(node, process) => text.push_str(&self.ended(node, process)),
+                    Happening::News(News::Line(..)) => {}
+                    Happening::News(News::Ended(node, process)) => text.push_str(&self.ended(node, process)),
                     Happening::Ordered(Order::Quit) => return print(&text),
                     Happening::Ordered(order) => text.push_str(&format!("client  | {}\n", self.obey(&order)?)),
                     Happening::ConsoleClosed => self.listening = false,
