@@ -12,6 +12,7 @@ mod cluster;
 mod columns;
 mod connection;
 mod demo;
+mod fault;
 mod get;
 mod json;
 mod keys;
@@ -27,6 +28,7 @@ mod put;
 mod readmit;
 mod scenario;
 mod session;
+mod split_vote;
 mod status;
 mod verify;
 mod watch;
@@ -36,7 +38,7 @@ use std::process::ExitCode;
 
 use options::Command;
 
-const COMMANDS: [&Command; 14] = [
+const COMMANDS: [&Command; 18] = [
     &append::COMMAND,
     &log::COMMAND,
     &put::COMMAND,
@@ -48,6 +50,10 @@ const COMMANDS: [&Command; 14] = [
     &verify::COMMAND,
     &columns::COMMAND,
     &readmit::COMMAND,
+    &fault::FAULT,
+    &fault::PARTITION,
+    &fault::HEAL,
+    &split_vote::COMMAND,
     &cluster::COMMAND,
     &scenario::COMMAND,
     &web::COMMAND,
