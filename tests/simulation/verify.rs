@@ -181,11 +181,14 @@ fn mutants_are_seen_in_their_text() {
         for seed in 0..MUTANT_SEEDS {
             let (events, objection) = played(seed, Some(mutant), MUTANT_STEPS);
             let (properties, _) = broken(&read(files(&events).into_values().map(|lines| lines.concat())));
+            // A START line that ends the log may be half of one, so it is not judged.
+            let objection = objection.filter(|_| !events.last().is_some_and(is_empty_start));
             let by_lines =
                 objection.filter(|check| Property::ALL.iter().any(|property| property.to_string() == *check));
             if let Some(check) = by_lines.filter(|check| !properties.contains(check)) {
                 let mut missed = missed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                missed.push(format!("{mutant:?}, seed {seed}: {check}, found {properties:?}"));
+                let last: Vec<String> = events.iter().rev().take(3).map(Event::to_string).collect();
+                missed.push(format!("{mutant:?}, seed {seed}: {check}, found {properties:?}\n{}", last.join("\n")));
             }
             properties.into_iter().for_each(|property| *seen.entry(property).or_default() += 1);
         }
