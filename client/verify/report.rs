@@ -12,6 +12,8 @@ use super::checklist::Item;
 
 /// Holes that are told one by one; of more only how many.
 const MAX_HOLES: usize = 5;
+/// Lines that are shown for an item of the checklist: one a node of the largest Compose cluster.
+const MAX_EVIDENCE: usize = 5;
 
 /// The property in the words of the lab, and what it is judged by.
 fn words(property: Property) -> (&'static str, &'static str) {
@@ -79,7 +81,7 @@ pub fn write(logs: &Logs, judgement: &Judgement, items: &[Item], colors: bool) -
         let mark = if item.seen { paper.mark("seen", "32") } else { paper.mark("not seen", "33") };
         paper.line(&format!("{mark}  {}: {}", item.what, item.found));
         if item.seen {
-            item.evidence.iter().take(3).for_each(|number| paper.quote(logs, *number));
+            item.evidence.iter().take(MAX_EVIDENCE).for_each(|number| paper.quote(logs, *number));
         }
     }
     paper.text
@@ -161,7 +163,7 @@ fn judged(paper: &mut Paper, logs: &Logs, property: Property, verdict: &Verdict)
     match verdict {
         Verdict::Holds(times) => {
             let mark = paper.mark("PASS", "32");
-            paper.line(&format!("{mark}  {name:<64} {times} {by}"));
+            paper.line(&format!("{mark}  {name:<64} {by}: {times}"));
         }
         Verdict::NotSeen => {
             let mark = paper.mark("----", "2");
