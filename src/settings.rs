@@ -46,6 +46,8 @@ pub struct Settings {
     /// A log on disk that is longer than this, in bytes, and than the snapshot before it, is compacted (§7).
     pub snapshot_log_bytes: u64,
     pub color: Color,
+    /// Clients may order faults (`wire::fault`).
+    pub faults: bool,
     /// End when standard input closes: for programs that start nodes.
     pub stop_with_stdin: bool,
 }
@@ -68,7 +70,7 @@ struct Setting {
     help: &'static str,
 }
 
-const SETTINGS: [Setting; 10] = [
+const SETTINGS: [Setting; 11] = [
     Setting {
         flag: "--id",
         variable: "NODE_ID",
@@ -131,6 +133,13 @@ const SETTINGS: [Setting; 10] = [
         value: "BYTES",
         default: "4194304",
         help: "a log on disk longer than this, and than the snapshot before it, becomes a new snapshot",
+    },
+    Setting {
+        flag: "--faults",
+        variable: "FAULTS",
+        value: "on|off",
+        default: "off",
+        help: "on: whoever reaches the port may break this node on purpose: see `client fault --help`",
     },
     Setting {
         flag: "--color",
@@ -263,11 +272,8 @@ fn check(given: &Given, stop_with_stdin: bool) -> Result<Settings, String> {
             election_timeout.0
         ));
     }
-    let (pre_vote, _) = given.read("--pre-vote", true, |value| match value {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err(format!("expected on or off, got {}", shown(value))),
-    })?;
+    let (pre_vote, _) = given.read("--pre-vote", true, on_or_off)?;
+    let (faults, _) = given.read("--faults", false, on_or_off)?;
     let (snapshot_log_bytes, _) = given.read("--snapshot-log-bytes", SNAPSHOT_LOG_BYTES, |value| {
         let (low, high) = SNAPSHOT_LOG_LIMITS_BYTES;
         in_limits(value, SNAPSHOT_LOG_LIMITS_BYTES)
@@ -289,6 +295,7 @@ fn check(given: &Given, stop_with_stdin: bool) -> Result<Settings, String> {
         pre_vote,
         snapshot_log_bytes,
         color,
+        faults,
         stop_with_stdin,
     })
 }
@@ -318,6 +325,14 @@ fn election_timeout(value: &str) -> Result<(u64, u64), String> {
     bounds.filter(|(low, high)| low < high).ok_or_else(|| {
         format!("expected LOW-HIGH in milliseconds, {least} <= LOW < HIGH <= {most}, got {}", shown(value))
     })
+}
+
+fn on_or_off(value: &str) -> Result<bool, String> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("expected on or off, got {}", shown(value))),
+    }
 }
 
 fn in_limits(value: &str, (least, most): (u64, u64)) -> Option<u64> {

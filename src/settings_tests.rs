@@ -20,17 +20,17 @@ fn the_defaults_are_the_labs() {
     assert_eq!(node.listen, "0.0.0.0:1234");
     assert_eq!(node.data_dir, PathBuf::from("data/node_2"));
     assert_eq!(node.told(), "election timeout 6-10 s, heartbeat every 2 s");
-    assert!(node.pre_vote && !node.stop_with_stdin);
+    assert!(node.pre_vote && !node.faults && !node.stop_with_stdin);
     assert_eq!((node.color, node.snapshot_log_bytes), (Color::Auto, 4 * 1024 * 1024));
 }
 
 #[test]
 fn a_flag_wins_over_its_variable_and_an_empty_variable_is_none() {
     let environment = [("NODE_ID", "1"), ("CLUSTER_SIZE", "5"), ("PRE_VOTE", "off"), ("PEERS", ""), ("COLOR", "never")];
-    let node = settings(&["--id=4", "--color", "always", "--stop-with-stdin"], &environment);
+    let node = settings(&["--id=4", "--color", "always", "--faults=on", "--stop-with-stdin"], &environment);
     assert_eq!((node.id, node.cluster.size(), node.pre_vote), (NodeId(4), 5, false));
     assert_eq!(node.color, Color::Always);
-    assert!(node.stop_with_stdin);
+    assert!(node.stop_with_stdin && node.faults);
     assert_eq!(node.told(), "election timeout 6-10 s, heartbeat every 2 s, pre-vote off");
 }
 
@@ -78,6 +78,7 @@ fn errors_name_the_setting_what_was_given_and_what_is_allowed() {
             "--heartbeat-interval-ms: twice the heartbeat interval must be less than the lower bound of \
              --election-timeout-ms, got 3000 ms and 6000 ms: one lost heartbeat must not start an election",
         ),
+        (&["1", "--faults=true"], "--faults: expected on or off, got \"true\""),
         (&["1", "--pre-vote=yes"], "--pre-vote: expected on or off, got \"yes\""),
         (
             &["1", "--snapshot-log-bytes=255"],

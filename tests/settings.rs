@@ -44,6 +44,7 @@ fn each_wrong_setting_names_itself_what_was_given_and_what_is_allowed() {
         ("--heartbeat-interval-ms", "HEARTBEAT_INTERVAL_MS", "0", "milliseconds from 10 to"),
         ("--heartbeat-interval-ms", "HEARTBEAT_INTERVAL_MS", "3000", "less than the lower bound"),
         ("--pre-vote", "PRE_VOTE", "ON", "on or off"),
+        ("--faults", "FAULTS", "yes", "on or off"),
         ("--snapshot-log-bytes", "SNAPSHOT_LOG_BYTES", "4k", "bytes from 256 to"),
         ("--color", "COLOR", "red", "auto, always or never"),
     ] {
@@ -116,6 +117,7 @@ fn help_and_version_are_printed_and_nothing_else_happens() {
             ["--heartbeat-interval-ms", "HEARTBEAT_INTERVAL_MS", "2000"],
             ["--pre-vote", "PRE_VOTE", "on"],
             ["--snapshot-log-bytes", "SNAPSHOT_LOG_BYTES", "4194304"],
+            ["--faults", "FAULTS", "off"],
             ["--color", "COLOR", "auto"],
         ] {
             assert!(row.iter().all(|part| help.contains(part)), "{row:?} in\n{help}");

@@ -136,9 +136,11 @@ impl RaftLoop {
             },
             Request::Keys { from, .. } => Reply::Keys(self.store.keys(from.as_deref(), KEYS_PAGE), self.seen()),
             // These go another way, or stay in the connection's thread.
-            Request::Append { .. } | Request::Write { .. } | Request::Readmit { .. } | Request::Watch => {
-                Reply::Answer(error(ErrorCode::BadRequest, "not a question"))
-            }
+            Request::Append { .. }
+            | Request::Write { .. }
+            | Request::Readmit { .. }
+            | Request::Watch
+            | Request::Fault(_) => Reply::Answer(error(ErrorCode::BadRequest, "not a question")),
         }
     }
 
@@ -207,5 +209,6 @@ fn named(request: &Request) -> String {
         Request::Session => "session".to_string(),
         Request::Status => "status".to_string(),
         Request::Watch => "watch".to_string(),
+        Request::Fault(fault) => format!("fault {fault}"),
     }
 }

@@ -45,6 +45,7 @@ pub fn serve(node: &Shared, stream: &Arc<TcpStream>, from: SocketAddr, kept_for_
     }
     let mut reader = LineReader::new(Patient::new(stream, kept_for_peers.then_some(HELLO_TIMEOUT)));
     let first = reader.read();
+    node.gate.pass();
     let is_hello = matches!(&first, Ok(Line::Complete(line)) if *line == "hello" || line.starts_with("hello "));
     let caller = match is_hello {
         true => Caller::Peer,
@@ -55,10 +56,12 @@ pub fn serve(node: &Shared, stream: &Arc<TcpStream>, from: SocketAddr, kept_for_
         Caller::Peer => {
             let Ok(Line::Complete(hello)) = first else { return };
             match greet(node, stream, hello) {
-                Ok(hello) => {
+                Ok(Some(hello)) => {
                     leave();
                     peer(node, stream, &mut reader, &hello);
                 }
+                // Cut off by a fault: it hears nothing.
+                Ok(None) => {}
                 Err((code, text)) => turn_away(node, stream, from, code, &text),
             }
         }
@@ -79,8 +82,8 @@ pub fn write_refusal(stream: &TcpStream) {
     write_error(stream, ErrorCode::TooManyConnections, text);
 }
 
-/// Checks a hello and answers it with this node's own.
-fn greet(node: &Shared, mut stream: &TcpStream, line: &str) -> Result<Hello, (ErrorCode, String)> {
+/// Checks a hello and answers it with this node's own. Nothing: the peer is cut off.
+fn greet(node: &Shared, mut stream: &TcpStream, line: &str) -> Result<Option<Hello>, (ErrorCode, String)> {
     let hello = decode_hello(line).map_err(|error| (ErrorCode::BadRequest, error.to_string()))?;
     let (own, size) = (node.own.node, node.own.size);
     if hello.size != size {
@@ -93,17 +96,20 @@ fn greet(node: &Shared, mut stream: &TcpStream, line: &str) -> Result<Hello, (Er
             format!("this is {own} itself: give each node its own number and address"),
         ));
     }
-    if !node.links.contains_key(&hello.node) {
+    let Some(link) = node.links.get(&hello.node) else {
         return Err((
             ErrorCode::NotThisCluster,
             format!("{} is no member: they are node_1 to node_{size}", hello.node),
         ));
+    };
+    if link.troubles.now().is_cut() {
+        return Ok(None);
     }
     let mut answer = String::new();
     encode_hello(&node.own, &mut answer);
     answer.push('\n');
     stream.write_all(answer.as_bytes()).map_err(|error| (ErrorCode::BadRequest, error.to_string()))?;
-    Ok(hello)
+    Ok(Some(hello))
 }
 
 /// A peer's connection: its messages go to the loop, nothing comes back.
@@ -117,6 +123,10 @@ fn peer(node: &Shared, stream: &Arc<TcpStream>, reader: &mut LineReader<Patient>
             Ok(Line::Incomplete(_) | Line::End) | Err(LineError::Io(_)) => break None,
             Err(error) => break Some(error.to_string()),
         };
+        node.gate.pass();
+        if link.troubles.now().cut_from {
+            continue;
+        }
         link.heard();
         match decode(line) {
             Ok(message) => {
@@ -246,6 +256,7 @@ impl<'a> Client<'a> {
 
     /// Hands one request to the loop, or answers it here; its reply will be at its place of the batch.
     fn submit(&self, got: Got, batch: &mut Vec<Option<Reply>>) -> After {
+        self.node.gate.pass();
         let (line, last) = match &got {
             Got::Line(line) => (line, false),
             Got::Last(line) => (line, true),
@@ -297,6 +308,7 @@ impl<'a> Client<'a> {
     /// Waits for all replies and writes them in the order of the requests.
     fn answer(&mut self, mut batch: Vec<Option<Reply>>) -> io::Result<()> {
         self.text.clear();
+        let mut last_word = None;
         for place in 0..batch.len() {
             let deadline = Instant::now() + ANSWER_TIMEOUT;
             let reply = loop {
@@ -305,6 +317,7 @@ impl<'a> Client<'a> {
                 }
                 let patience = deadline.saturating_duration_since(Instant::now());
                 let Ok((place, reply)) = self.replies.recv_timeout(patience) else {
+                    self.node.gate.pass();
                     self.flush()?;
                     let text = match self.reads.get() {
                         true => {
@@ -321,8 +334,16 @@ impl<'a> Client<'a> {
             if self.text.len() >= ANSWER_BYTES {
                 self.flush()?;
             }
+            if let Reply::LastWord(written) = reply {
+                last_word = Some(written);
+            }
         }
-        self.flush()
+        let flushed = self.flush();
+        if let Some(written) = last_word {
+            // The loop may have given up waiting.
+            let _ = written.send(());
+        }
+        flushed
     }
 
     fn flush(&mut self) -> io::Result<()> {

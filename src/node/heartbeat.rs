@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::faults::Gate;
 use super::inbox::{Inbox, Item};
 use super::limits::SMALL_STACK;
 use super::queue::Queue;
@@ -16,14 +17,14 @@ pub struct Metronome {
 
 impl Metronome {
     /// Starts the thread `heartbeat`.
-    pub fn start(interval: Duration, inbox: Inbox) -> std::io::Result<Metronome> {
+    pub fn start(interval: Duration, inbox: Inbox, gate: Gate) -> std::io::Result<Metronome> {
         // Two orders a change of role, and the thread waits for nothing but a full inbox. Full: never.
         let orders = Arc::new(Queue::new(1024, usize::MAX));
         let heard = orders.clone();
         thread::Builder::new()
             .name("heartbeat".to_string())
             .stack_size(SMALL_STACK)
-            .spawn(move || tick(interval, &heard, &inbox))?;
+            .spawn(move || tick(interval, &heard, &inbox, &gate))?;
         Ok(Metronome { orders })
     }
 
@@ -32,7 +33,7 @@ impl Metronome {
     }
 }
 
-fn tick(interval: Duration, orders: &Queue<HeartbeatTimer>, inbox: &Inbox) {
+fn tick(interval: Duration, orders: &Queue<HeartbeatTimer>, inbox: &Inbox, gate: &Gate) {
     let mut heard = Vec::new();
     let mut next: Option<Instant> = None;
     loop {
@@ -46,6 +47,7 @@ fn tick(interval: Duration, orders: &Queue<HeartbeatTimer>, inbox: &Inbox) {
             continue;
         }
         let Some(due) = next else { return };
+        gate.pass();
         if !inbox.push(Item::HeartbeatTick, 0) {
             return;
         }

@@ -58,6 +58,8 @@ impl ReplyTo {
 /// One answer. Pages become lines in the connection's thread.
 pub enum Reply {
     Answer(Answer),
+    /// `ok fault`; what was ordered comes when it is told here that this is written.
+    LastWord(Sender<()>),
     /// A page of the lab's log, and the commit index.
     Log(Page, Index),
     /// A page of the list of a key.
@@ -78,6 +80,7 @@ impl Reply {
                 answer.encode(out);
                 out.push('\n');
             }
+            Reply::LastWord(_) => line(Answer::Faulted),
             Reply::Log(page, commit) => {
                 page.strings.iter().for_each(|(id, text)| line(Answer::Entry { id: *id, text: text.clone() }));
                 line(Answer::End { next: page.next, commit: *commit });

@@ -8,7 +8,8 @@ pub const INBOX_ITEMS: usize = 8192;
 /// Bytes of text in those items. Full: as above.
 pub const INBOX_BYTES: usize = 16 * 1024 * 1024;
 
-/// Messages that wait for a peer's sender thread. Full: a new one is dropped; Raft repairs it (§5.5).
+/// Messages that wait for a peer's sender thread; as many again may be on their way behind a delay that was ordered.
+/// Full: a new one is dropped; Raft repairs it (§5.5).
 pub const OUTBOX_MESSAGES: usize = 1024;
 /// Bytes of text in those messages. Full: as above.
 pub const OUTBOX_BYTES: usize = 16 * 1024 * 1024;
@@ -48,6 +49,8 @@ pub const ANSWER_BYTES: usize = 256 * 1024;
 /// CLIENT events in a second. Beyond, they are counted and told as one line.
 pub const CLIENT_EVENTS_PER_SECOND: u32 = 20;
 
+/// Before a pause or a crash that was ordered the log gets so long to be written, and the answer too.
+pub const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A line that has begun must be complete within this; between lines a connection may be idle.
 pub const LINE_TIMEOUT: Duration = Duration::from_secs(10);
 /// In the places kept for peers, the first line must come within this.

@@ -47,6 +47,7 @@ fn accept_for_ever(listener: &TcpListener, node: &Arc<Shared>, places: &Arc<Plac
                 continue;
             }
         };
+        node.gate.pass();
         number += 1;
         let before = places.taken.fetch_add(1, Ordering::AcqRel);
         let place = Place(places.clone());

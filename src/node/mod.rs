@@ -19,6 +19,7 @@ mod compaction;
 mod connection;
 mod election_timer;
 mod event_log;
+mod faults;
 mod heartbeat;
 mod inbox;
 mod limits;
@@ -48,6 +49,7 @@ use clock::Clock;
 use compaction::Compaction;
 use election_timer::Alarm;
 use event_log::EventLog;
+use faults::{Faults, Gate};
 use heartbeat::Metronome;
 use inbox::Inbox;
 use limits::{INBOX_BYTES, INBOX_ITEMS, LARGE_STACK, SMALL_STACK};
@@ -68,6 +70,9 @@ struct Shared {
     /// One for each peer.
     links: BTreeMap<NodeId, Arc<Link>>,
     log: EventLog,
+    /// Closed while the node is paused by a fault.
+    gate: Gate,
+    faults: Faults,
 }
 
 /// Runs a node until its process ends. It returns only with an error that kept it from starting; the
@@ -77,6 +82,8 @@ pub fn run(settings: Settings) -> Result<(), String> {
     if settings.stop_with_stdin {
         end_with_stdin()?;
     }
+    let faults = Faults::new(settings.faults);
+    let away = faults::stay_away();
     let clock = Clock::start();
     let colors = match settings.color {
         Color::Always => true,
@@ -114,10 +121,11 @@ pub fn run(settings: Settings) -> Result<(), String> {
     let own = Hello { node: id, size, disk: opened.disk };
     let links = settings.cluster.others(id).map(|(peer, _)| (peer, Arc::new(Link::new(clock)))).collect();
     let cluster = settings.cluster.clone();
-    let node = Arc::new(Shared { own, cluster, clock, inbox: inbox.clone(), links, log });
+    let gate = Gate::new(clock);
+    let node = Arc::new(Shared { own, cluster, clock, inbox: inbox.clone(), links, log, gate: gate.clone(), faults });
 
     let alarm = Alarm::start(clock, inbox.clone()).map_err(no_thread)?;
-    let metronome = Metronome::start(settings.heartbeat_interval, inbox.clone()).map_err(no_thread)?;
+    let metronome = Metronome::start(settings.heartbeat_interval, inbox.clone(), gate.clone()).map_err(no_thread)?;
     let receiver = Receiver::new(&settings.data_dir);
     let compaction = Compaction::start(receiver, inbox.clone(), settings.snapshot_log_bytes, opened.snapshot);
     let kept = (opened.wal, opened.store, compaction.map_err(no_thread)?);
@@ -125,13 +133,13 @@ pub fn run(settings: Settings) -> Result<(), String> {
     let raft_loop = thread::Builder::new()
         .name("raft-loop".to_string())
         .stack_size(LARGE_STACK)
-        .spawn(move || raft_loop.run(ready, opened.notes))
+        .spawn(move || raft_loop.run(ready, opened.notes, away))
         .map_err(no_thread)?;
     listener::start(listener, node.clone()).map_err(no_thread)?;
     for (peer, address) in node.cluster.others(id) {
         let Some(link) = node.links.get(&peer).cloned() else { continue };
         let patience = settings.election_timeout.0.max(LEAST_PATIENCE);
-        let sender = Sender { own, peer, address: address.to_string(), patience, link, inbox: inbox.clone() };
+        let sender = Sender::new(own, (peer, address.to_string()), patience, link, (inbox.clone(), gate.clone()));
         sender.start().map_err(no_thread)?;
     }
     let _ = raft_loop.join();

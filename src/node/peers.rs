@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::clock::Clock;
+use super::faults::{Delayed, Gate, Trouble, Troubles};
 use super::inbox::{Inbox, Item};
 use super::limits::{
     BACK_OFF, CONNECT_TIMEOUT, HELLO_TIMEOUT, OFFLINE_AFTER_ATTEMPTS, OUTBOX_BYTES, OUTBOX_MESSAGES,
@@ -40,6 +41,28 @@ enum Outgoing {
     Closed { connection: u64, why: String },
     /// The peer has just connected to this node: it is there.
     PeerSaidHello,
+    /// What happens to the messages has changed.
+    TroublesChanged,
+}
+
+impl Outgoing {
+    /// In bytes of text, about.
+    fn weight(&self) -> usize {
+        match self {
+            Outgoing::Message(message, _) => weight(message),
+            Outgoing::Chunk(_, chunk) => chunk.bytes,
+            _ => 0,
+        }
+    }
+
+    /// Does a peer that is well answer this?
+    fn asks(&self) -> bool {
+        match self {
+            Outgoing::Message(message, _) => asks(message),
+            Outgoing::Chunk(..) => true,
+            _ => false,
+        }
+    }
 }
 
 /// What the loop, the sender and the accepted connection of one peer share.
@@ -50,6 +73,8 @@ pub struct Link {
     heard_ms: AtomicU64,
     /// Messages handed to the outbox and taken.
     sent: AtomicU64,
+    /// What a fault does to the messages.
+    pub troubles: Troubles,
     /// The connection that the peer opened last.
     accepted: Mutex<Option<Arc<TcpStream>>>,
 }
@@ -61,6 +86,7 @@ impl Link {
             outbox: Queue::new(OUTBOX_MESSAGES, OUTBOX_BYTES),
             heard_ms: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            troubles: Troubles::default(),
             accepted: Mutex::new(None),
         }
     }
@@ -105,6 +131,19 @@ impl Link {
         accepted.take_if(|current| Arc::ptr_eq(current, stream));
     }
 
+    /// The sender is to look at the troubles anew.
+    pub fn troubles_changed(&self) {
+        self.outbox.force_push(Outgoing::TroublesChanged);
+    }
+
+    /// Closes the connection that the peer has opened.
+    fn hang_up(&self) {
+        let accepted = self.accepted.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(stream) = &*accepted {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
     /// The peer has said something.
     pub fn heard(&self) {
         self.heard_ms.store(self.uptime_ms(), Ordering::Relaxed);
@@ -125,19 +164,53 @@ fn weight(message: &Message) -> usize {
     }
 }
 
+/// What a sender has to remember of one connection.
+struct Talk {
+    /// What the peer has at its other end.
+    disk: DiskId,
+    /// What is to be written next.
+    text: String,
+    /// The uptime in milliseconds, as it was when the sender woke up.
+    now: u64,
+    /// When the first request was sent that nothing was heard after.
+    unanswered: Option<u64>,
+}
+
+impl Talk {
+    /// A request was sent.
+    fn asked(&mut self) {
+        self.unanswered.get_or_insert(self.now);
+    }
+}
+
 /// One peer's sender.
 pub struct Sender {
-    pub own: Hello,
-    pub peer: NodeId,
-    pub address: String,
+    own: Hello,
+    peer: NodeId,
+    address: String,
     /// A peer that was asked something and says nothing for so long is connected to anew: after a
     /// cut of the network, TCP itself may wait minutes before it tries again.
-    pub patience: Duration,
-    pub link: Arc<Link>,
-    pub inbox: Inbox,
+    patience: Duration,
+    link: Arc<Link>,
+    inbox: Inbox,
+    gate: Gate,
+    random: Random,
+    /// What a fault holds back; it outlives a connection, as what is on its way through a slow network does.
+    delayed: Delayed<Outgoing>,
 }
 
 impl Sender {
+    pub fn new(
+        own: Hello,
+        (peer, address): (NodeId, String),
+        patience: Duration,
+        link: Arc<Link>,
+        (inbox, gate): (Inbox, Gate),
+    ) -> Sender {
+        let (random, delayed) = (Random::from_os(), Delayed::new());
+        Sender { own, peer, address, patience, link, inbox, gate, random, delayed }
+    }
+
     /// Starts the thread `to-node_N`.
     pub fn start(self) -> io::Result<()> {
         let name = format!("to-{}", self.peer);
@@ -145,11 +218,11 @@ impl Sender {
         Ok(())
     }
 
-    fn run(self) {
-        let mut random = Random::from_os();
+    fn run(mut self) {
         // Attempts in a row that failed, or whose connection did not last.
         let (mut failures, mut connection) = (0u32, 0u64);
         loop {
+            self.gate.pass();
             match self.connect() {
                 Ok((stream, detail, disk)) => {
                     let made = Instant::now();
@@ -159,11 +232,14 @@ impl Sender {
                     self.link.outbox.discard(|item| match item {
                         Outgoing::Message(message, _) => matches!(message.body, Body::AppendEntries { .. }),
                         Outgoing::Chunk(..) => true,
-                        Outgoing::Closed { .. } | Outgoing::PeerSaidHello => false,
+                        _ => false,
                     });
                     self.tell(Input::Met { peer: self.peer, disk });
                     self.tell(Input::PeerConnected { peer: self.peer, detail });
                     let why = self.serve(&Arc::new(stream), connection, disk);
+                    if self.link.troubles.now().is_cut() {
+                        self.link.hang_up();
+                    }
                     self.tell(Input::PeerLost { peer: self.peer, detail: why });
                     failures = if made.elapsed() > FRESH { 0 } else { failures.min(OFFLINE_AFTER_ATTEMPTS) };
                 }
@@ -176,7 +252,8 @@ impl Sender {
             }
             let (first, longest) = BACK_OFF;
             let pause = longest.min(first * 2u32.pow(failures.saturating_sub(1).min(10)));
-            self.back_off(random.duration(pause / 2, pause));
+            let pause = self.random.duration(pause / 2, pause);
+            self.back_off(pause);
         }
     }
 
@@ -184,20 +261,25 @@ impl Sender {
         self.inbox.push(Item::Input(input), 0);
     }
 
-    /// Waits, and throws away what cannot be sent; a hello of the peer ends the wait.
-    fn back_off(&self, pause: Duration) {
+    /// Waits, and throws away what cannot be sent; a hello of the peer ends the wait, and a change of the troubles.
+    fn back_off(&mut self, pause: Duration) {
         let deadline = Instant::now() + pause;
         let mut items = Vec::new();
         while self.link.outbox.take_all(&mut items, Some(deadline)) {
-            if items.drain(..).any(|item| matches!(item, Outgoing::PeerSaidHello)) {
-                return;
+            if items.drain(..).any(|item| matches!(item, Outgoing::PeerSaidHello | Outgoing::TroublesChanged)) {
+                break;
             }
         }
+        let (now, delay) = (Instant::now(), self.link.troubles.now().delay());
+        while self.delayed.arrived(now, delay).is_some() {}
     }
 
     /// Connects to the first of the name's addresses that answers as it should. The name is resolved
     /// anew each time: a container that starts again may have another address.
     fn connect(&self) -> Result<(TcpStream, String, DiskId), String> {
+        if self.link.troubles.now().is_cut() {
+            return Err("cut by a fault".to_string());
+        }
         let addresses =
             self.address.to_socket_addrs().map_err(|error| format!("{}: {}", self.address, plainly(&error)))?;
         let mut why = format!("{}: the name has no address", self.address);
@@ -245,7 +327,7 @@ impl Sender {
 
     /// Sends until the connection ends, and says why it did. `disk` is what the peer has at
     /// present.
-    fn serve(&self, stream: &Arc<TcpStream>, connection: u64, disk: DiskId) -> String {
+    fn serve(&mut self, stream: &Arc<TcpStream>, connection: u64, disk: DiskId) -> String {
         let watched = stream.clone();
         let link = self.link.clone();
         let watcher =
@@ -267,56 +349,83 @@ impl Sender {
         why
     }
 
-    fn send_all(&self, stream: &TcpStream, connection: u64, disk: DiskId) -> String {
+    fn send_all(&mut self, stream: &TcpStream, connection: u64, disk: DiskId) -> String {
         let made = Instant::now();
         let patience = self.patience.as_millis() as u64;
-        let (mut items, mut text) = (Vec::new(), String::new());
-        // When the first request was sent that nothing was heard after.
-        let mut unanswered: Option<u64> = None;
+        let mut items = Vec::new();
+        let mut talk = Talk { disk, text: String::new(), now: 0, unanswered: None };
         loop {
-            let deadline = unanswered.map(|since| {
+            let deadline = talk.unanswered.map(|since| {
                 let due = (since + patience).saturating_sub(self.link.uptime_ms());
                 Instant::now() + Duration::from_millis(due + 1)
             });
-            self.link.outbox.take_all(&mut items, deadline);
-            let now = self.link.uptime_ms();
-            unanswered = unanswered.filter(|since| self.link.heard_ms.load(Ordering::Relaxed) < *since);
-            if let Some(since) = unanswered
-                && now >= since + patience
+            let arrival = self.delayed.due(self.link.troubles.now().delay());
+            self.link.outbox.take_all(&mut items, deadline.into_iter().chain(arrival).min());
+            self.gate.pass();
+            talk.now = self.link.uptime_ms();
+            talk.unanswered = talk.unanswered.filter(|since| self.link.heard_ms.load(Ordering::Relaxed) < *since);
+            if let Some(since) = talk.unanswered
+                && talk.now >= since + patience
             {
-                return format!("no answer for {:.1} s", (now - since) as f64 / 1000.0);
+                return format!("no answer for {:.1} s", (talk.now - since) as f64 / 1000.0);
             }
+            let trouble = self.link.troubles.now();
             for item in items.drain(..) {
                 match item {
-                    // An answer was meant for the node that the peer was: a vote for it must not elect the
-                    // node that it is, which knows nothing of what it asked (simulation, seed 37512).
-                    Outgoing::Message(message, meant)
-                        if message.body.answers() && meant.is_some_and(|meant| meant != disk) => {}
-                    Outgoing::Message(message, _) => {
-                        if asks(&message) {
-                            unanswered.get_or_insert(now);
-                        }
-                        push_message(&mut text, &message);
-                    }
-                    Outgoing::Chunk(file, chunk) => {
-                        unanswered.get_or_insert(now);
-                        self.push_chunk(&mut text, &file, chunk);
-                    }
                     Outgoing::Closed { connection: ended, why } if ended == connection => return why,
                     Outgoing::PeerSaidHello if made.elapsed() > FRESH => {
                         return "it has connected anew".to_string();
                     }
                     Outgoing::Closed { .. } | Outgoing::PeerSaidHello => {}
+                    // A cut shows even where there is nothing to ask; and behind it the wait begins anew.
+                    Outgoing::TroublesChanged if trouble.is_cut() => talk.asked(),
+                    Outgoing::TroublesChanged => talk.unanswered = None,
+                    message => self.send(&mut talk, message, trouble),
                 }
-                if text.len() >= SEND_BYTES
-                    && let Err(error) = flush(stream, &mut text)
+                if talk.text.len() >= SEND_BYTES
+                    && let Err(error) = flush(stream, &mut talk.text)
                 {
                     return plainly(&error);
                 }
             }
-            if let Err(error) = flush(stream, &mut text) {
+            if !self.delayed.is_empty() {
+                let now = Instant::now();
+                while let Some(message) = self.delayed.arrived(now, trouble.delay()) {
+                    self.write(&mut talk, message);
+                }
+            }
+            if let Err(error) = flush(stream, &mut talk.text) {
                 return plainly(&error);
             }
+        }
+    }
+
+    /// Sends a message, unless a fault takes it: it may be lost, or late.
+    fn send(&mut self, talk: &mut Talk, message: Outgoing, trouble: Trouble) {
+        if trouble.cut_to || trouble.loss > 0 && self.random.below(100) < u64::from(trouble.loss) {
+            if message.asks() {
+                talk.asked();
+            }
+        } else if trouble.delay_ms > 0 || !self.delayed.is_empty() {
+            let weight = message.weight();
+            self.delayed.push(Instant::now(), message, weight);
+        } else {
+            self.write(talk, message);
+        }
+    }
+
+    fn write(&self, talk: &mut Talk, message: Outgoing) {
+        if message.asks() {
+            talk.asked();
+        }
+        match message {
+            // An answer was meant for the node that the peer was: a vote for it must not elect the
+            // node that it is, which knows nothing of what it asked (simulation, seed 37512).
+            Outgoing::Message(message, meant)
+                if message.body.answers() && meant.is_some_and(|meant| meant != talk.disk) => {}
+            Outgoing::Message(message, _) => push_message(&mut talk.text, &message),
+            Outgoing::Chunk(file, chunk) => self.push_chunk(&mut talk.text, &file, chunk),
+            Outgoing::Closed { .. } | Outgoing::PeerSaidHello | Outgoing::TroublesChanged => {}
         }
     }
 

@@ -24,6 +24,7 @@ use crate::raft::ready::{Input, Ready};
 use crate::raft::types::{NodeId, Record, Role, Term, Token};
 use crate::store::Store;
 use crate::text::random::Random;
+use crate::wire::client::Request;
 
 pub struct RaftLoop {
     pub(super) node: Arc<Shared>,
@@ -71,11 +72,17 @@ impl RaftLoop {
     }
 
     /// Runs until the inbox is closed, which it never is: a node ends with its process. `first` is
-    /// what [`Raft::new`] asked for, `notes` what was mended on the disk.
-    pub fn run(mut self, first: Ready, notes: Vec<String>) {
+    /// what [`Raft::new`] asked for, `notes` what was mended on the disk, `away` how long the node stayed away
+    /// by order.
+    pub fn run(mut self, first: Ready, notes: Vec<String>, away: Option<Duration>) {
         self.act(first);
         for text in notes {
             self.tell(Fact::Disk { text });
+        }
+        if let Some(away) = away {
+            self.tell(Fact::Fault {
+                text: format!("the crash is over: back from the disk after {:.3} s", away.as_secs_f64()),
+            });
         }
         self.alarm.arm();
         let mut items = Vec::new();
@@ -119,7 +126,10 @@ impl RaftLoop {
         self.forget_stored();
         self.seal_if_due();
         for (request, reply) in queries {
-            reply.send(self.answer(&request));
+            match request {
+                Request::Fault(fault) => self.fault(&fault, reply),
+                question => reply.send(self.answer(&question)),
+            }
         }
         if let Some(text) = self.told.left_out(self.node.clock.now()) {
             self.tell(Fact::Client { text });
@@ -128,7 +138,7 @@ impl RaftLoop {
         self.node.log.check();
     }
 
-    fn step(&mut self, inputs: Vec<Input>) {
+    pub(super) fn step(&mut self, inputs: Vec<Input>) {
         if !inputs.is_empty() {
             let ready = self.step_core(inputs);
             self.act(ready);

@@ -84,13 +84,15 @@ pub enum Mutant {
     LateAckRead,
     /// After a snapshot was installed the log's last term is what it was before.
     InstallKeepsTerm,
-    /// The vote of a readmitted disk counts in the term in which it came back.
-    ReadmittedVotesAtOnce,
+    /// A snapshot that is installed takes the entries behind it along, which were acknowledged.
+    InstallDropsTail,
+    /// A leader counts a readmitted disk before the entry that readmits it is committed.
+    ReadmittedUncommitted,
 }
 
 #[cfg(test)]
 impl Mutant {
-    pub const ALL: [Mutant; 26] = [
+    pub const ALL: [Mutant; 27] = [
         Mutant::DoubleVoteRestart,
         Mutant::SameTermKeepsVote,
         Mutant::StaleGrant,
@@ -116,7 +118,8 @@ impl Mutant {
         Mutant::ReadBeforeNoop,
         Mutant::LateAckRead,
         Mutant::InstallKeepsTerm,
-        Mutant::ReadmittedVotesAtOnce,
+        Mutant::InstallDropsTail,
+        Mutant::ReadmittedUncommitted,
     ];
 }
 
@@ -146,8 +149,12 @@ impl Raft {
     }
 
     /// The last entry of a snapshot that is installed, in the opinion of a mutant.
-    pub(super) fn bend_install(&self, last: EntryId) -> EntryId {
+    pub(super) fn bend_install(&mut self, last: EntryId) -> EntryId {
         match self.config.mutant {
+            Some(Mutant::InstallDropsTail) if self.log.id(last.index) == Some(last) && self.log.last() != last => {
+                self.log.truncate(last.index + 1);
+                last
+            }
             Some(Mutant::InstallKeepsTerm) => EntryId { term: self.log.last().term, ..last },
             _ => last,
         }

@@ -116,7 +116,7 @@ impl Raft {
     /// Does a vote of this peer count in the present term?
     pub(super) fn vote_counts(&self, from: NodeId) -> bool {
         let since = self.disks.get(&from).map_or(0, |disk| disk.since.term);
-        since < self.current_term || mutant!(self, ReadmittedVotesAtOnce)
+        since < self.current_term
     }
 
     /// A client wants the node to be counted with the disk that it has come back with.
@@ -128,6 +128,9 @@ impl Raft {
                 // Who does not lead answers with the leader's name, whatever the command.
                 let disk = disk.unwrap_or(DiskId(0));
                 self.propose(token, Command::Readmit { node, disk });
+                if mutant!(self, ReadmittedUncommitted) && self.role() == Role::Leader {
+                    self.readmitted(self.log.last(), node, disk);
+                }
             }
         }
     }

@@ -13,6 +13,7 @@
 //! log · log from=5 · log from=5 local lines like 2@1 "SET 5", then end next=6 commit=9
 //! status                              status node=node_1 role=leader term=3 …
 //! watch                               ok watching node_1, then the lines of its log for ever
+//! fault cut 2 3 · fault pause 5s · …  ok fault · error faults-off …; see [`fault`](super::fault) for the words
 //! ```
 //!
 //! An answer of many lines ends with one that begins with `end`. Bad input gets one `error …` line,
@@ -26,6 +27,7 @@ use super::entry::{
     client_id, id_field, push_append, push_client_id, push_id, push_write, read_append, read_key, read_node_id,
     read_write, real_id,
 };
+use super::fault::{Fault, read_fault};
 pub use super::status::NodeStatus;
 use super::status::{push_heard, read_heard};
 use crate::cluster::MAX_HOST_BYTES;
@@ -45,9 +47,10 @@ pub const GET_PAGE_BYTES: usize = 6 * 1024 * 1024;
 pub const MAX_ADDRESS_BYTES: usize = MAX_HOST_BYTES + ":65535".len();
 
 /// The first words that a node understands, `hello` of a peer among them.
-const COMMANDS: [&str; 11] =
-    ["append", "put", "append-to", "get", "keys", "session", "log", "status", "watch", "readmit", "hello"];
-const EXPECTED_COMMANDS: &str = "append, put, append-to, get, keys, session, log, status, watch, readmit or hello";
+const COMMANDS: [&str; 12] =
+    ["append", "put", "append-to", "get", "keys", "session", "log", "status", "watch", "readmit", "fault", "hello"];
+const EXPECTED_COMMANDS: &str =
+    "append, put, append-to, get, keys, session, log, status, watch, readmit, fault or hello";
 
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,8 @@ pub enum Request {
     Status,
     /// The lines of the node's log as they come.
     Watch,
+    /// The node shall be broken in this way, if it was started with faults on.
+    Fault(Fault),
 }
 
 impl Request {
@@ -110,6 +115,10 @@ impl Request {
             }
             Request::Status => out.push_str("status"),
             Request::Watch => out.push_str("watch"),
+            Request::Fault(fault) => {
+                out.push_str("fault ");
+                out.push_str(&fault.to_string());
+            }
         }
     }
 
@@ -145,6 +154,7 @@ impl Request {
             "log" => Request::Log { from: read_from(&mut tokens)?, local: read_local(&mut tokens)? },
             "status" => Request::Status,
             "watch" => Request::Watch,
+            "fault" => Request::Fault(read_fault(&mut tokens)?),
             _ => {
                 let tokens = Tokens::new(line);
                 return Err(tokens.expected("the command", EXPECTED_COMMANDS, command));
@@ -198,12 +208,14 @@ pub enum ErrorCode {
     BadRequest,
     /// The connection is not taken: too many are open.
     TooManyConnections,
-    /// A `hello` of another cluster, or of a node that is no other member.
+    /// A `hello` of another cluster, or of a node that is no other member; or a fault that names such a node.
     NotThisCluster,
+    /// The node was started without leave to be broken: nothing was done.
+    FaultsOff,
 }
 
 /// The codes that are a word alone. [`ErrorCode::SessionGap`] is the one with more.
-const CODES: [(ErrorCode, &str); 11] = [
+const CODES: [(ErrorCode, &str); 12] = [
     (ErrorCode::NoLeader, "no-leader"),
     (ErrorCode::Busy, "busy"),
     (ErrorCode::Unconfirmed, "unconfirmed"),
@@ -215,6 +227,7 @@ const CODES: [(ErrorCode, &str); 11] = [
     (ErrorCode::BadRequest, "bad-request"),
     (ErrorCode::TooManyConnections, "too-many-connections"),
     (ErrorCode::NotThisCluster, "not-this-cluster"),
+    (ErrorCode::FaultsOff, "faults-off"),
 ];
 
 /// How fresh an answer is.
@@ -295,6 +308,8 @@ pub enum Answer {
     },
     Status(NodeStatus),
     Watching(NodeId),
+    /// The fault is in force; of a pause or a crash: it comes now.
+    Faulted,
 }
 
 impl Answer {
@@ -381,6 +396,7 @@ impl Answer {
                 out.push_str("ok watching ");
                 push_node(out, *node);
             }
+            Answer::Faulted => out.push_str("ok fault"),
         }
     }
 
@@ -393,6 +409,10 @@ impl Answer {
             "ok" if tokens.peek() == "watching" => {
                 tokens.literal("watching")?;
                 Answer::Watching(read_node_id(&mut tokens, "the node")?)
+            }
+            "ok" if tokens.peek() == "fault" => {
+                tokens.literal("fault")?;
+                Answer::Faulted
             }
             "ok" => Answer::Appended(read_real_id(&mut tokens)?),
             "unknown" => Answer::Unknown { id: read_real_id(&mut tokens)?, why: read_words(&mut tokens)? },

@@ -157,6 +157,8 @@ fn the_lines_of_the_documentation() {
         "readmit node_3",
         "status",
         "watch",
+        "fault cut 2 3",
+        "fault crash --for 15s",
     ] {
         assert_eq!(Request::decode(line).map(|asked| request(&asked)).as_deref(), Ok(line));
     }
@@ -165,13 +167,15 @@ fn the_lines_of_the_documentation() {
     for line in [
         "ok 3@1",
         "ok watching node_1",
+        "ok fault",
+        "error faults-off this node was started without leave to be broken",
         "unknown 3@1 it may still be committed",
         "unknown 3@1",
         "redirect node_2 node_2:1234",
         "redirect node_2 [::1]:1234",
         "error no-leader an election is on its way",
         "error session-gap expected 4 the request before it is missing",
-        "error unknown-command \"foo\": expected append, put, append-to, get, keys, session, log, status, watch, readmit or hello",
+        "error unknown-command \"foo\": expected append, put, append-to, get, keys, session, log, status, watch, readmit, fault or hello",
         "error busy",
         "session 17-9f3a01c2d4e5f607",
         "2@1 \"SET 5\"",
@@ -253,6 +257,8 @@ fn bad_requests_are_refused_with_one_short_line() {
         "readmit node_3 disk=9f3a01c2d4e5f607",
         "status ",
         "watch node_1",
+        "fault",
+        "fault cut node_2 2",
     ] {
         let error = Request::decode(bad).map(|asked| format!("{asked:?}")).expect_err(bad);
         assert!(error.0.len() < 200 && !error.0.contains('\n'), "{error}");
@@ -261,7 +267,7 @@ fn bad_requests_are_refused_with_one_short_line() {
     assert!(error.is_err_and(|len| len < 200));
     assert_eq!(
         Request::decode("foo bar").map_err(|error| error.0),
-        Err("the command expected append, put, append-to, get, keys, session, log, status, watch, readmit or hello, found \"foo\"".to_string())
+        Err("the command expected append, put, append-to, get, keys, session, log, status, watch, readmit, fault or hello, found \"foo\"".to_string())
     );
     assert_eq!(
         Request::decode("log from=x").map_err(|error| error.0),
@@ -274,12 +280,12 @@ fn a_refusal_names_the_command_or_what_is_wrong_with_it() {
     for (line, refusal) in [
         (
             "foo bar",
-            "error unknown-command \"foo\": expected append, put, append-to, get, keys, session, log, status, watch, readmit or hello",
+            "error unknown-command \"foo\": expected append, put, append-to, get, keys, session, log, status, watch, readmit, fault or hello",
         ),
         ("log from=x", "error bad-request log: from= expected a number up to 9007199254740991, found \"x\""),
         (
             "",
-            "error bad-request expected append, put, append-to, get, keys, session, log, status, watch, readmit or hello, found nothing",
+            "error bad-request expected append, put, append-to, get, keys, session, log, status, watch, readmit, fault or hello, found nothing",
         ),
     ] {
         let refused = Request::decode(line).map_err(|error| answer(&Answer::refusing(line, &error)));
@@ -301,6 +307,7 @@ fn bad_answers_are_refused() {
         "ok 0@0",
         "ok 3@1 x",
         "ok watching",
+        "ok fault cut",
         "ok watching node_0",
         "unknown",
         "unknown 3@1 ",

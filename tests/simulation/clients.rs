@@ -253,7 +253,7 @@ impl Clients {
         self.next_token += 1;
         self.tokens.insert(token, (at, Asked::Read(reading)));
         let anybody = random.below(self.nodes as u64) as usize;
-        let node = pick(random, &[self.clients[at].target, self.clients[at].target, anybody]);
+        let node = pick(random, &[self.clients[at].target, anybody]);
         let request = Request { after: delay(profile, random), node, token, ask: Ask::Read };
         (!chance(random, profile.loss)).then_some(request)
     }

@@ -113,9 +113,12 @@ impl World {
         known.map(|known| known.id == self.disks[other].id)
     }
 
-    /// Does nobody of these remember another disk of one of them?
+    /// Does nobody of these remember another disk of one of them? Who was readmitted must know it itself: one
+    /// that was not told yet may still hear that it is not counted.
     pub fn agree(&self, members: &[usize]) -> bool {
-        members.iter().all(|one| members.iter().all(|other| self.remembers(*one, *other) != Some(false)))
+        let knows = |n: usize| self.judge.ledger.is_first(self.disks[n].id) || self.remembers(n, n) == Some(true);
+        let remembers = |one: usize| members.iter().all(|other| self.remembers(one, *other) != Some(false));
+        members.iter().all(|n| knows(*n) && remembers(*n))
     }
 
     /// Somebody looks after a lost disk: asks the leader to count it, or whom he takes for the leader.

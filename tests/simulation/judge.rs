@@ -102,9 +102,9 @@ impl Judge {
         self.ledger.meets(disks);
     }
 
-    pub fn wipe(&mut self, node: NodeId, lost: Persistent) {
+    pub fn wipe(&mut self, node: NodeId, disk: DiskId, lost: Persistent) {
         self.audit.forget(node);
-        self.ledger.wiped(node, lost);
+        self.ledger.wiped(node, disk, lost);
     }
 
     /// A node has a snapshot with this text.

@@ -20,7 +20,7 @@ pub struct Ledger {
     /// What was on the disk of a node that is not counted: copies that others had counted. They were real,
     /// and nobody can be elected without the other ones as long as the node is not counted again: that
     /// takes an entry on a majority without it, and with the entry all before it.
-    lost: BTreeMap<NodeId, Persistent>,
+    lost: BTreeMap<NodeId, (DiskId, Persistent)>,
     /// The votes that left a node, its own for itself included.
     votes: BTreeMap<(Term, NodeId, DiskId), NodeId>,
 }
@@ -34,21 +34,29 @@ impl Ledger {
         }
     }
 
-    pub fn wiped(&mut self, node: NodeId, lost: Persistent) {
-        self.lost.insert(node, lost);
+    pub fn wiped(&mut self, node: NodeId, disk: DiskId, lost: Persistent) {
+        self.lost.insert(node, (disk, lost));
     }
 
     /// The entry that readmits the node with this disk is committed.
     pub fn readmitted(&mut self, node: NodeId, disk: DiskId, term: Term) {
         self.admitted.entry(disk).or_insert(term);
         self.counted.insert(node, disk);
-        self.lost.remove(&node);
+        // It may be the same entry once more: two operators have asked for the disk that is lost now.
+        if self.lost.get(&node).is_some_and(|(lost, _)| *lost != disk) {
+            self.lost.remove(&node);
+        }
     }
 
     /// The nodes whose disk is not the one with which they are counted.
     pub fn not_counted(&self, disks: &[SimDisk]) -> Vec<usize> {
         let counted = |n: &usize| self.counted.get(&NodeId(*n as u64 + 1)) == Some(&disks[*n].id);
         (0..disks.len()).filter(|n| !counted(n)).collect()
+    }
+
+    /// Is this a disk with which a node has started the run?
+    pub fn is_first(&self, disk: DiskId) -> bool {
+        self.admitted.get(&disk) == Some(&0)
     }
 
     /// Does a vote with this disk count in the term?
@@ -77,7 +85,9 @@ impl Ledger {
     /// On how many nodes' disks is the entry, or was it when the disk was lost?
     pub fn copies(&self, entry: &Entry, disks: &[SimDisk]) -> usize {
         let held = |log: &Persistent| log.entry(entry.id.index) == Some(entry);
-        let node = |(disk, node): (&SimDisk, NodeId)| held(&disk.durable) || self.lost.get(&node).is_some_and(held);
+        let node = |(disk, node): (&SimDisk, NodeId)| {
+            held(&disk.durable) || self.lost.get(&node).is_some_and(|(_, lost)| held(lost))
+        };
         disks.iter().zip((1..).map(NodeId)).filter(|one| node((one.0, one.1))).count()
     }
 }

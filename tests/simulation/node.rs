@@ -429,7 +429,7 @@ impl World {
         let id = DiskId(self.random.next_u64());
         let fresh = SimDisk::new(self.nodes[n].id, self.profile.size, id);
         let lost = std::mem::replace(&mut self.disks[n], fresh);
-        self.judge.wipe(self.nodes[n].id, lost.durable);
+        self.judge.wipe(self.nodes[n].id, lost.id, lost.durable);
     }
 }
 

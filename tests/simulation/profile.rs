@@ -160,7 +160,7 @@ impl Profile {
             pipeline: pick(random, &[1, 2, 4, 12]),
             patience: pick(random, &[10 * MS, 40 * MS, 150 * MS]),
             think: pick(random, &[3 * MS, 10 * MS, 30 * MS, 100 * MS]),
-            reads: pick(random, &[100, 300, 300, 900]),
+            reads: pick(random, &[100, 300, 900, 900]),
         }
     }
 
