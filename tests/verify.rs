@@ -264,14 +264,18 @@ fn prefixes_files_and_holes() {
         of(node).lines().for_each(|line| shown.push_str(&format!("\x1b[36m{node}    |\x1b[0m {line}\n")));
     }
     shown.push_str("client    | ok 2@1 \"SET 5\"\n");
-    assert!(passes(&shown).contains("2 lines of other programs skipped"));
+    assert!(passes(&shown).contains("lines of other programs, skipped: 2"));
     // One node alone, from the middle on, cut off at its end.
     let late = of("node_2");
     let late = late[late.find("12:00:08").unwrap()..].trim_end();
     let report = passes(&late[..late.len() - 15]);
     assert!(report.contains("hole  the log of node_2 starts late, at (stdin):1"), "{report}");
-    assert!(report.contains("hole  node_2 was cut off in the middle of a line at (stdin):9"), "{report}");
-    assert!(report.contains("not seen  "), "{report}");
+    assert!(report.contains("hole  node_2 was cut off in the middle of a line at (stdin):10"), "{report}");
+    assert!(report.contains("hole  nothing of node_1, node_3: "), "{report}");
+    assert!(
+        report.contains("not seen  the entries appended are on all nodes: 2 of 3 nodes have no log here"),
+        "{report}"
+    );
     // A line in the middle that nobody can read.
     let report = passes(
         &story().replace("COMMIT     2@1 \"SET 5\"\n12:00:08.004 node_2", "COMMIT     2@1 \"S\n12:00:08.004 node_2"),

@@ -98,24 +98,20 @@ fn header(logs: &Logs) -> String {
         (Some(first), Some(last)) => {
             let (from, to) = (time(&first.event), time(&last.event));
             let lines = logs.lines.len();
-            format!("{lines} lines of {}, {from} to {to}: {starts} starts, {leaders} elections", nodes.join(", "))
+            format!("{lines} lines of {}, {from} to {to}; starts: {starts}, elections: {leaders}", nodes.join(", "))
         }
         _ => "no line of a node's log".to_owned(),
     };
     if logs.skipped > 0 {
         // Writing to a String cannot fail.
-        let _ = write!(text, "; {} lines of other programs skipped", logs.skipped);
+        let _ = write!(text, "; lines of other programs, skipped: {}", logs.skipped);
     }
     text
 }
 
 fn holes(paper: &mut Paper, logs: &Logs) {
-    let size = logs.lines.iter().find_map(|line| match line.event.fact {
-        Fact::Start { size, .. } => Some(size),
-        _ => None,
-    });
     let nodes = logs.nodes();
-    let missing = (1..=size.unwrap_or(0)).map(NodeId).filter(|node| !nodes.contains(node));
+    let missing = (1..=logs.size().unwrap_or(0)).map(NodeId).filter(|node| !nodes.contains(node));
     let missing: Vec<String> = missing.map(|node| node.to_string()).collect();
     if !missing.is_empty() {
         paper.line(&format!("hole  nothing of {}: only what the others tell of it is judged", missing.join(", ")));
