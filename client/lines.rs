@@ -25,6 +25,16 @@ impl Line {
         }
     }
 
+    /// As it came, without its end.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What it tells, if it is a line that this program knows.
+    pub fn event(&self) -> Option<&Event> {
+        self.event.as_ref()
+    }
+
     /// Appends the line with its end.
     pub fn push(&self, out: &mut String, colors: bool) {
         match &self.event {

@@ -4,13 +4,14 @@
 //! This file only dispatches: each command is a file of its own. What they share:
 //! `options` (the command line), `session` (changes, exactly once), `pages` (answers of many lines), `leader`
 //! (finding the leader and staying with it), `connection` (one node),
-//! `lines` (log lines of several nodes, merged), `output` (standard output,
+//! `lines` (log lines of several nodes, merged), `process` (nodes as processes), `output` (standard output,
 //! failures), `json`, `palette` (a colour for each node).
 
 mod append;
 mod cluster;
 mod connection;
 mod demo;
+mod fault;
 mod get;
 mod json;
 mod keys;
@@ -21,9 +22,12 @@ mod options;
 mod output;
 mod pages;
 mod palette;
+mod process;
 mod put;
 mod readmit;
+mod scenario;
 mod session;
+mod split_vote;
 mod status;
 mod verify;
 mod watch;
@@ -33,7 +37,7 @@ use std::process::ExitCode;
 
 use options::Command;
 
-const COMMANDS: [&Command; 12] = [
+const COMMANDS: [&Command; 17] = [
     &append::COMMAND,
     &log::COMMAND,
     &put::COMMAND,
@@ -44,7 +48,12 @@ const COMMANDS: [&Command; 12] = [
     &demo::COMMAND,
     &verify::COMMAND,
     &readmit::COMMAND,
+    &fault::FAULT,
+    &fault::PARTITION,
+    &fault::HEAL,
+    &split_vote::COMMAND,
     &cluster::COMMAND,
+    &scenario::COMMAND,
     &web::COMMAND,
 ];
 

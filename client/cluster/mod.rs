@@ -1,8 +1,6 @@
 //! `client cluster`: a cluster of processes on loopback, for a machine without Docker.
 
 mod console;
-mod process;
-mod program;
 
 use std::env;
 use std::fs;
@@ -20,8 +18,8 @@ use crate::lines::{GATHER, Line, in_order};
 use crate::options::{Arguments, Command, Options, whole_number};
 use crate::output::{Failure, print};
 use crate::palette;
+use crate::process::{News, Process, program};
 use console::Order;
-use process::Process;
 
 pub const COMMAND: Command = Command {
     name: "cluster",
@@ -38,6 +36,7 @@ While it runs, type into its terminal, with Enter:
   --data-dir DIR                keep the data in DIR/node_1 …; otherwise in a fresh temporary folder
   --base-port PORT              the port of node 1, and those after it for the others; 26001 where nothing is said
   --color auto|always|never     auto: on a terminal, unless NO_COLOR is set
+  --faults on|off               on: client fault, partition, heal and split-vote may break the nodes; on where nothing is said
   --election-timeout-ms, --heartbeat-interval-ms, --pre-vote, --snapshot-log-bytes
                                 passed on to every node: see node --help
 ",
@@ -48,6 +47,7 @@ While it runs, type into its terminal, with Enter:
         ("--heartbeat-interval-ms", Some("MS")),
         ("--pre-vote", Some("on|off")),
         ("--snapshot-log-bytes", Some("BYTES")),
+        ("--faults", Some("on|off")),
         ("--color", Some("auto|always|never")),
     ],
     run,
@@ -63,12 +63,16 @@ const BATCH: usize = 5000;
 
 /// What the main thread hears of.
 enum Happening {
-    Line(NodeId, Line),
-    /// Both outputs of the node's process with this number are closed: it has ended.
-    Ended(NodeId, u32),
+    News(News),
     Ordered(Order),
     /// No more orders can come.
     ConsoleClosed,
+}
+
+impl From<News> for Happening {
+    fn from(news: News) -> Happening {
+        Happening::News(news)
+    }
 }
 
 fn run(_: &Options, arguments: &Arguments) -> Result<(), Failure> {
@@ -95,6 +99,8 @@ struct Plan {
     cluster: Cluster,
     data: PathBuf,
     settings: Vec<String>,
+    /// The nodes may be broken.
+    faults: bool,
     colors: bool,
 }
 
@@ -115,6 +121,9 @@ impl Plan {
                 settings.extend([flag.to_string(), value.to_string()]);
             }
         }
+        // On loopback, for those who learn: here they may break them.
+        let faults = arguments.value("--faults").unwrap_or("on");
+        settings.extend(["--faults".to_string(), faults.to_string()]);
         let colors = match arguments.value("--color").unwrap_or("auto") {
             "auto" => palette::wanted(),
             "always" => true,
@@ -123,7 +132,7 @@ impl Plan {
         };
         let fresh = || env::temp_dir().join(format!("raft-lab-{:016x}", Random::from_os().next_u64()));
         let data = arguments.value("--data-dir").map_or_else(fresh, PathBuf::from);
-        let plan = Plan { cluster, data, settings, colors };
+        let plan = Plan { cluster, data, settings, faults: faults == "on", colors };
         // The nodes would say it too, each of them.
         match settings::read(&plan.node_arguments(NodeId(1)), |_| None) {
             Ok(Wanted::Run(_)) => Ok(plan),
@@ -174,6 +183,9 @@ impl Plan {
         say("to talk to them, in another terminal:");
         say(&format!("  export CLUSTER={}", places.join(",")));
         say(&format!("  {program} append \"hello\"      (or log, put, get, status, watch, web, demo)"));
+        if self.faults {
+            say("to break them, there: client partition 1 2,3, heal, split-vote, fault 1 pause 5s");
+        }
         say("to kill and revive one, here: stop 3, start 3 and Enter; Ctrl-C ends all");
         text
     }
@@ -196,14 +208,14 @@ impl Supervisor {
             let mut lines = Vec::new();
             let mut text = String::new();
             for happening in std::iter::once(first).chain(happenings.try_iter().take(BATCH)) {
-                if let Happening::Line(node, line) = happening {
+                if let Happening::News(News::Line(node, line)) = happening {
                     lines.push((node, line));
                     continue;
                 }
                 self.push_lines(&mut text, &mut lines);
                 match happening {
-                    Happening::Line(..) => {}
-                    Happening::Ended(node, process) => text.push_str(&self.ended(node, process)),
+                    Happening::News(News::Line(..)) => {}
+                    Happening::News(News::Ended(node, process)) => text.push_str(&self.ended(node, process)),
                     Happening::Ordered(Order::Quit) => return print(&text),
                     Happening::Ordered(order) => text.push_str(&format!("client  | {}\n", self.obey(&order)?)),
                     Happening::ConsoleClosed => self.listening = false,

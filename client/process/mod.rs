@@ -1,4 +1,6 @@
-//! One node as a process.
+//! Nodes as processes of this machine: for `client cluster` and `client scenario`.
+
+pub mod program;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -9,9 +11,15 @@ use std::thread;
 use raft_lab::raft::types::NodeId;
 use raft_lab::wire::MAX_LINE_BYTES;
 
-use super::Happening;
 use crate::lines::Line;
 use crate::output::Failure;
+
+/// What a process tells of itself.
+pub enum News {
+    Line(NodeId, Line),
+    /// Both outputs of the node's process with this number are closed: it has ended.
+    Ended(NodeId, u32),
+}
 
 /// A node that runs or has run. Its standard input is held open, and it ends when that closes: so it ends with this
 /// program, even when this one is killed.
@@ -24,12 +32,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a node with nothing of this program's environment. What it prints comes as [`Happening::Line`].
-    pub fn start(
+    /// Starts a node with nothing of this program's environment. What it prints comes as [`News::Line`].
+    pub fn start<T: From<News> + Send + 'static>(
         node: NodeId,
         program: &Path,
         arguments: Vec<String>,
-        happenings: SyncSender<Happening>,
+        news: SyncSender<T>,
     ) -> Result<Process, Failure> {
         let mut command = Command::new(program);
         command.args(arguments).env_clear();
@@ -41,12 +49,12 @@ impl Process {
         let errors = child.stderr.take();
         let output = child.stdout.take();
         thread::spawn(move || {
-            let forward_errors = happenings.clone();
-            let second = thread::spawn(move || forward(node, errors, &forward_errors));
-            forward(node, output, &happenings);
+            let news_of_errors = news.clone();
+            let second = thread::spawn(move || forward(node, errors, &news_of_errors));
+            forward(node, output, &news);
             // Its last words on standard error come before the news of its end.
             let _ = second.join();
-            let _ = happenings.send(Happening::Ended(node, process));
+            let _ = news.send(News::Ended(node, process).into());
         });
         Ok(Process { node, child, killed: false, ended: None })
     }
@@ -63,12 +71,13 @@ impl Process {
         self.ended.is_none() && !self.killed
     }
 
-    /// It ended by itself with an error: starting it again would do the same.
+    /// It ended by itself with an error: starting it again would do the same. (A crash that was ordered has the
+    /// exit code of a kill.)
     pub fn gave_up(&self) -> bool {
-        self.ended.is_some_and(|status| status.code().is_some())
+        self.ended.is_some_and(|status| status.code().is_some_and(|code| code != 137))
     }
 
-    /// At once, as by `kill -9`. Its end is told by [`Happening::Ended`].
+    /// At once, as by `kill -9`. Its end is told by [`News::Ended`].
     pub fn kill(&mut self) {
         self.killed = true;
         // The error says that it has ended already.
@@ -99,7 +108,7 @@ impl Drop for Process {
 }
 
 /// Sends on what a node prints, whole lines only, until it ends.
-fn forward(node: NodeId, source: Option<impl Read>, happenings: &SyncSender<Happening>) {
+fn forward<T: From<News>>(node: NodeId, source: Option<impl Read>, news: &SyncSender<T>) {
     let Some(source) = source else { return };
     let mut source = BufReader::new(source);
     loop {
@@ -110,7 +119,7 @@ fn forward(node: NodeId, source: Option<impl Read>, happenings: &SyncSender<Happ
         }
         line.pop_if(|last| *last == b'\n');
         let line = Line::read(&String::from_utf8_lossy(&line));
-        if happenings.send(Happening::Line(node, line)).is_err() {
+        if news.send(News::Line(node, line).into()).is_err() {
             return;
         }
     }
