@@ -125,10 +125,6 @@ fn on_all_nodes(logs: &Logs) -> Item {
         let told = lines.iter().rposition(|line| line.event.node == node && committed(line).is_some());
         through.push((node, told.and_then(|at| committed(&lines[at])).unwrap_or(0), told));
     }
-    let size = lines.iter().rev().find_map(|line| match line.event.fact {
-        Fact::Start { size, .. } => Some(size),
-        _ => None,
-    });
     let most = through.iter().map(|(_, index, _)| *index).max().unwrap_or(0);
     if most == 0 {
         return item(false, "no entry is committed".into(), vec![]);
@@ -139,7 +135,7 @@ fn on_all_nodes(logs: &Logs) -> Item {
         .filter(|(_, index, _)| *index < most)
         .map(|(node, index, _)| format!("{node} has committed through {index} only"))
         .collect();
-    let unheard = size.map_or(0, |size| size.saturating_sub(through.len() as u64));
+    let unheard = logs.size().map_or(0, |size| size.saturating_sub(through.len() as u64));
     if !behind.is_empty() {
         return item(false, format!("entry {most} is committed, but {}", behind.join(", ")), evidence);
     }
