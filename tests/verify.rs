@@ -125,8 +125,9 @@ fn with(after: &str, line: &str) -> String {
 fn a_true_story_passes_and_the_checklist_is_seen() {
     let report = passes(&story());
     assert_eq!(report.matches("PASS  ").count(), 12, "{report}");
-    assert_eq!(report.matches("\nseen  ").count(), 4, "{report}");
+    assert_eq!(report.matches("\nseen      ").count(), 4, "{report}");
     assert!(!report.contains("hole") && !report.contains("not seen"), "{report}");
+    assert!(report.ends_with("12 of 12 properties could be judged, and nothing contradicts them.\n"), "{report}");
     assert!(report.lines().count() < 40, "more than a screen: {report}");
     assert!(!report.contains('\x1b'), "{report}");
 }
@@ -341,7 +342,7 @@ fn a_real_cluster_with_kills_passes() {
         fs::write(name, text).unwrap();
     }
     let (code, report, errors) = verify(&names.iter().map(String::as_str).collect::<Vec<_>>(), "");
-    if code != Some(0) || report.matches("\nseen  ").count() != 4 || report.matches("PASS  ").count() != 12 {
+    if code != Some(0) || report.matches("\nseen      ").count() != 4 || report.matches("PASS  ").count() != 12 {
         lab.fail(&format!("{errors}{report}"));
     }
 }

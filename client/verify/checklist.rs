@@ -150,9 +150,17 @@ fn revived(lines: &[Line], lives: &[Life]) -> Item {
     let what = "a revived node follows and has everything";
     let mut good: Option<(usize, usize, Index)> = None;
     let (mut revivals, mut caught_up) = (0, 0);
+    // The highest index that anybody has told as committed, through each line.
+    let told: Vec<Index> = lines
+        .iter()
+        .scan(0, |most, line| {
+            *most = committed(line).unwrap_or(0).max(*most);
+            Some(*most)
+        })
+        .collect();
     for life in lives.iter().filter(|life| life.again) {
         revivals += 1;
-        let due = lines[..life.first].iter().filter_map(committed).max().unwrap_or(0);
+        let due = life.first.checked_sub(1).map_or(0, |before| told[before]);
         let own = |at: &usize| lines[*at].event.node == life.node;
         let follows = |at: &usize| {
             lines[*at].event.role == Role::Leader || matches!(lines[*at].event.fact, Fact::HeartbeatReceived { .. })

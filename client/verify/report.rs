@@ -46,8 +46,8 @@ impl Paper {
         self.text.push('\n');
     }
 
-    fn mark(&self, word: &str, code: &str) -> String {
-        let padded = format!("{word:<4}");
+    fn mark(&self, word: &str, width: usize, code: &str) -> String {
+        let padded = format!("{word:<width$}");
         if self.colors { format!("\x1b[{code}m{padded}\x1b[0m") } else { padded }
     }
 
@@ -78,11 +78,19 @@ pub fn write(logs: &Logs, judgement: &Judgement, items: &[Item], colors: bool) -
     paper.line("");
     paper.line("The lab's checklist");
     for item in items {
-        let mark = if item.seen { paper.mark("seen", "32") } else { paper.mark("not seen", "33") };
+        let mark = if item.seen { paper.mark("seen", 8, "32") } else { paper.mark("not seen", 8, "33") };
         paper.line(&format!("{mark}  {}: {}", item.what, item.found));
         if item.seen {
             item.evidence.iter().take(MAX_EVIDENCE).for_each(|number| paper.quote(logs, *number));
         }
+    }
+    let judged = judgement.verdicts.values().filter(|verdict| **verdict != Verdict::NotSeen).count();
+    if judgement.holds() && judged > 0 {
+        paper.line("");
+        paper.line(&format!(
+            "{judged} of {} properties could be judged, and nothing contradicts them.",
+            Property::ALL.len()
+        ));
     }
     paper.text
 }
@@ -158,15 +166,15 @@ fn judged(paper: &mut Paper, logs: &Logs, property: Property, verdict: &Verdict)
     let (name, by) = words(property);
     match verdict {
         Verdict::Holds(times) => {
-            let mark = paper.mark("PASS", "32");
+            let mark = paper.mark("PASS", 4, "32");
             paper.line(&format!("{mark}  {name:<64} {by}: {times}"));
         }
         Verdict::NotSeen => {
-            let mark = paper.mark("----", "2");
+            let mark = paper.mark("----", 4, "2");
             paper.line(&format!("{mark}  {name:<64} not judged: no {by} in these logs"));
         }
         Verdict::Broken(broken) => {
-            let mark = paper.mark("FAIL", "31");
+            let mark = paper.mark("FAIL", 4, "31");
             let more = match broken.more {
                 0 => String::new(),
                 more => format!(" (and {more} more)"),
