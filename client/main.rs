@@ -9,8 +9,10 @@
 
 mod append;
 mod cluster;
+mod columns;
 mod connection;
 mod demo;
+mod fault;
 mod get;
 mod json;
 mod keys;
@@ -26,6 +28,7 @@ mod put;
 mod readmit;
 mod scenario;
 mod session;
+mod split_vote;
 mod status;
 mod verify;
 mod watch;
@@ -35,7 +38,7 @@ use std::process::ExitCode;
 
 use options::Command;
 
-const COMMANDS: [&Command; 13] = [
+const COMMANDS: [&Command; 18] = [
     &append::COMMAND,
     &log::COMMAND,
     &put::COMMAND,
@@ -45,7 +48,12 @@ const COMMANDS: [&Command; 13] = [
     &watch::COMMAND,
     &demo::COMMAND,
     &verify::COMMAND,
+    &columns::COMMAND,
     &readmit::COMMAND,
+    &fault::FAULT,
+    &fault::PARTITION,
+    &fault::HEAL,
+    &split_vote::COMMAND,
     &cluster::COMMAND,
     &scenario::COMMAND,
     &web::COMMAND,

@@ -36,6 +36,7 @@ While it runs, type into its terminal, with Enter:
   --data-dir DIR                keep the data in DIR/node_1 …; otherwise in a fresh temporary folder
   --base-port PORT              the port of node 1, and those after it for the others; 26001 where nothing is said
   --color auto|always|never     auto: on a terminal, unless NO_COLOR is set
+  --faults on|off               on: client fault, partition, heal and split-vote may break the nodes; on where nothing is said
   --election-timeout-ms, --heartbeat-interval-ms, --pre-vote, --snapshot-log-bytes
                                 passed on to every node: see node --help
 ",
@@ -46,6 +47,7 @@ While it runs, type into its terminal, with Enter:
         ("--heartbeat-interval-ms", Some("MS")),
         ("--pre-vote", Some("on|off")),
         ("--snapshot-log-bytes", Some("BYTES")),
+        ("--faults", Some("on|off")),
         ("--color", Some("auto|always|never")),
     ],
     run,
@@ -97,6 +99,8 @@ struct Plan {
     cluster: Cluster,
     data: PathBuf,
     settings: Vec<String>,
+    /// The nodes may be broken.
+    faults: bool,
     colors: bool,
 }
 
@@ -117,15 +121,13 @@ impl Plan {
                 settings.extend([flag.to_string(), value.to_string()]);
             }
         }
-        let colors = match arguments.value("--color").unwrap_or("auto") {
-            "auto" => palette::wanted(),
-            "always" => true,
-            "never" => false,
-            other => return Err(Failure::Usage(format!("--color: expected auto, always or never, got {other:?}"))),
-        };
+        // On loopback, for those who learn: here they may break them.
+        let faults = arguments.value("--faults").unwrap_or("on");
+        settings.extend(["--faults".to_string(), faults.to_string()]);
+        let colors = palette::chosen(arguments)?;
         let fresh = || env::temp_dir().join(format!("raft-lab-{:016x}", Random::from_os().next_u64()));
         let data = arguments.value("--data-dir").map_or_else(fresh, PathBuf::from);
-        let plan = Plan { cluster, data, settings, colors };
+        let plan = Plan { cluster, data, settings, faults: faults == "on", colors };
         // The nodes would say it too, each of them.
         match settings::read(&plan.node_arguments(NodeId(1)), |_| None) {
             Ok(Wanted::Run(_)) => Ok(plan),
@@ -176,6 +178,9 @@ impl Plan {
         say("to talk to them, in another terminal:");
         say(&format!("  export CLUSTER={}", places.join(",")));
         say(&format!("  {program} append \"hello\"      (or log, put, get, status, watch, web, demo)"));
+        if self.faults {
+            say("to break them, there: client partition 1 2,3, heal, split-vote, fault 1 pause 5s");
+        }
         say("to kill and revive one, here: stop 3, start 3 and Enter; Ctrl-C ends all");
         text
     }

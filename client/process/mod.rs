@@ -71,9 +71,10 @@ impl Process {
         self.ended.is_none() && !self.killed
     }
 
-    /// It ended by itself with an error: starting it again would do the same.
+    /// It ended by itself with an error: starting it again would do the same. (A crash that was ordered has the
+    /// exit code of a kill.)
     pub fn gave_up(&self) -> bool {
-        self.ended.is_some_and(|status| status.code().is_some())
+        self.ended.is_some_and(|status| status.code().is_some_and(|code| code != 137))
     }
 
     /// At once, as by `kill -9`. Its end is told by [`News::Ended`].

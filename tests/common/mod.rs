@@ -203,6 +203,13 @@ impl Lab {
         }
     }
 
+    /// How the node's process has ended, if it has: then it runs no longer.
+    pub fn ended(&mut self, node: usize) -> Option<ExitStatus> {
+        let status = self.nodes[node - 1].process.as_mut()?.child.try_wait().ok()??;
+        self.kill(node);
+        Some(status)
+    }
+
     /// Is there a process that is not paused?
     pub fn runs(&self, node: usize) -> bool {
         let node = &self.nodes[node - 1];

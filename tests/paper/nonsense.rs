@@ -172,5 +172,5 @@ fn whatever_a_peer_says_nothing_panics() {
         }
     }
     // The places that matter were visited.
-    assert!(led > 10_000 && installed > 5_000 && made > 1_000, "led {led}, installed {installed}, made {made}");
+    assert!(led > 5_000 && installed > 5_000 && made > 1_000, "led {led}, installed {installed}, made {made}");
 }
