@@ -22,7 +22,7 @@ pub fn of_fact(fact: &Fact) -> Option<&'static str> {
         Fact::Error { .. } => Some("\x1b[1;31m"),
         Fact::State { .. } => Some("\x1b[1m"),
         Fact::HeartbeatSent { .. } | Fact::HeartbeatReceived { .. } => Some("\x1b[2m"),
-        Fact::Truncate { .. } => Some("\x1b[31m"),
+        Fact::Truncate { .. } | Fact::Fault { .. } => Some("\x1b[31m"),
         _ => None,
     }
 }
