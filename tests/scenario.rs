@@ -68,6 +68,7 @@ scenarios! {
     majority_holds_leader_pre_vote "majority-holds-leader-pre-vote" 5,
     one_of_three "one-of-three" 3,
     one_of_three_pre_vote "one-of-three-pre-vote" 3,
+    figure8 "figure8" 5,
 }
 
 #[test]

@@ -4,12 +4,15 @@
 //! `telling` (the words on the terminal); then a file for each family: `lab`, `service`, `report`, `figure8`.
 
 mod cast;
+mod figure8;
 mod lab;
+mod list;
 mod moves;
 mod report;
 mod service;
 mod stage;
 mod telling;
+mod timers;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -18,14 +21,15 @@ use std::time::{Duration, Instant};
 
 use raft_lab::logs::{self, Reader, Verdict};
 use raft_lab::raft::types::NodeId;
-use raft_lab::settings::{self, Wanted};
 
 use crate::options::{Arguments, Command, Options};
 use crate::output::{Failure, print, print_line};
 use crate::palette;
 use cast::{Cast, write_logs};
-use stage::{Played, Stage, Stop, Timers};
+use list::{Pace, PreVote, SCENARIOS, Scenario};
+use stage::{Played, Stage, Stop};
 use telling::Teller;
+use timers::Timers;
 
 pub const COMMAND: Command = Command {
     name: "scenario",
@@ -60,214 +64,6 @@ Exit code: 0 if all that was played has passed, 1 otherwise, 2 wrong usage.
     ],
     run,
 };
-
-/// Pre-vote (thesis §9.6), as a scenario needs it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum PreVote {
-    On,
-    Off,
-    /// It can be told with it and without; own nodes are without.
-    Either,
-}
-
-/// One scenario.
-struct Scenario {
-    name: &'static str,
-    sentence: &'static str,
-    size: u64,
-    pre_vote: PreVote,
-    pace: Pace,
-    /// Why it can be played on nodes of its own alone.
-    own_alone: Option<&'static str>,
-    play: fn(&mut Stage) -> Played,
-}
-
-/// The timers of own nodes, where none are given.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    /// Elections come soon.
-    Quick,
-    /// A leader stays, even if the machine is busy for most of a second.
-    Calm,
-}
-
-impl Pace {
-    fn timers(self) -> Timers {
-        let (low, high, heartbeat) = match self {
-            Pace::Quick => (500, 900, 100),
-            Pace::Calm => (1200, 2000, 150),
-        };
-        Timers::from_millis(low, high, heartbeat)
-    }
-}
-
-const LAB_TIMERS: (u64, u64, u64) = (6000, 10_000, 2000);
-
-/// What can be played, in the order of the list.
-const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "typical-run",
-        sentence: "a leader is elected, a string is replicated and committed, heartbeats keep the peace",
-        size: 3,
-        pre_vote: PreVote::On,
-        pace: Pace::Calm,
-        own_alone: Some("it begins with the start of the cluster"),
-        play: lab::typical_run,
-    },
-    Scenario {
-        name: "split-vote",
-        sentence: "two candidates in one term, a vote each: nobody wins, and random timeouts end it",
-        size: 3,
-        pre_vote: PreVote::Either,
-        pace: Pace::Calm,
-        own_alone: None,
-        play: lab::split_vote,
-    },
-    Scenario {
-        name: "dead-leader",
-        sentence: "the leader dies, another is elected, and the old one comes back as a follower",
-        size: 3,
-        pre_vote: PreVote::On,
-        pace: Pace::Calm,
-        own_alone: None,
-        play: lab::dead_leader,
-    },
-    Scenario {
-        name: "dead-follower",
-        sentence: "a follower dies and comes back; the leader does not change",
-        size: 3,
-        pre_vote: PreVote::On,
-        pace: Pace::Calm,
-        own_alone: None,
-        play: lab::dead_follower,
-    },
-    Scenario {
-        name: "leader-election",
-        sentence: "the leader dies three times, and each time another is elected in a later term",
-        size: 5,
-        pre_vote: PreVote::On,
-        pace: Pace::Quick,
-        own_alone: None,
-        play: service::leader_election,
-    },
-    Scenario {
-        name: "log-consistency",
-        sentence: "ten strings through one leader: five equal logs",
-        size: 5,
-        pre_vote: PreVote::On,
-        pace: Pace::Quick,
-        own_alone: None,
-        play: service::log_consistency,
-    },
-    Scenario {
-        name: "crash-and-recovery",
-        sentence: "all nodes die at once and come back: nothing that was committed is lost",
-        size: 3,
-        pre_vote: PreVote::On,
-        pace: Pace::Quick,
-        own_alone: None,
-        play: service::crash_and_recovery,
-    },
-    Scenario {
-        name: "network-partition",
-        sentence: "the leader is cut off: another one commits, and the old one must give up its entry",
-        size: 5,
-        pre_vote: PreVote::On,
-        pace: Pace::Calm,
-        own_alone: None,
-        play: service::network_partition,
-    },
-    Scenario {
-        name: "end-to-end",
-        sentence: "a key with a list through a crash, a cut and the return of all",
-        size: 5,
-        pre_vote: PreVote::On,
-        pace: Pace::Quick,
-        own_alone: None,
-        play: service::end_to_end,
-    },
-    Scenario {
-        name: "overwritten-entry",
-        sentence: "an entry that a stopped leader alone had is overwritten, and nobody was promised it",
-        size: 3,
-        pre_vote: PreVote::Either,
-        pace: Pace::Calm,
-        own_alone: None,
-        play: report::overwritten_entry,
-    },
-    Scenario {
-        name: "two-of-five",
-        sentence: "without a majority terms grow and nothing is committed, then all return",
-        size: 5,
-        pre_vote: PreVote::Off,
-        pace: Pace::Quick,
-        own_alone: None,
-        play: report::two_of_five,
-    },
-    Scenario {
-        name: "two-of-five-pre-vote",
-        sentence: "the same with pre-vote: the terms stay",
-        size: 5,
-        pre_vote: PreVote::On,
-        pace: Pace::Quick,
-        own_alone: None,
-        play: report::two_of_five,
-    },
-    Scenario {
-        name: "minority-holds-leader",
-        sentence: "partition 2 | 3, the old leader on the smaller side: the report's first",
-        size: 5,
-        pre_vote: PreVote::Off,
-        pace: Pace::Quick,
-        own_alone: None,
-        play: report::minority_holds_leader,
-    },
-    Scenario {
-        name: "minority-holds-leader-pre-vote",
-        sentence: "the same with pre-vote: the terms stay, and so does the new leader",
-        size: 5,
-        pre_vote: PreVote::On,
-        pace: Pace::Calm,
-        own_alone: None,
-        play: report::minority_holds_leader,
-    },
-    Scenario {
-        name: "majority-holds-leader",
-        sentence: "partition 3 | 2: the smaller side's terms grow and depose the leader: the report's second",
-        size: 5,
-        pre_vote: PreVote::Off,
-        pace: Pace::Quick,
-        own_alone: None,
-        play: report::majority_holds_leader,
-    },
-    Scenario {
-        name: "majority-holds-leader-pre-vote",
-        sentence: "the same with pre-vote: the terms stay, and so does the leader",
-        size: 5,
-        pre_vote: PreVote::On,
-        pace: Pace::Calm,
-        own_alone: None,
-        play: report::majority_holds_leader,
-    },
-    Scenario {
-        name: "one-of-three",
-        sentence: "one node alone: its term grows, and it elects nobody",
-        size: 3,
-        pre_vote: PreVote::Off,
-        pace: Pace::Quick,
-        own_alone: None,
-        play: report::one_of_three,
-    },
-    Scenario {
-        name: "one-of-three-pre-vote",
-        sentence: "the same with pre-vote: its term stays",
-        size: 3,
-        pre_vote: PreVote::On,
-        pace: Pace::Quick,
-        own_alone: None,
-        play: report::one_of_three,
-    },
-];
 
 fn run(options: &Options, arguments: &Arguments) -> Result<(), Failure> {
     if arguments.words.is_empty() {
@@ -350,7 +146,7 @@ impl Plan<'_> {
             }
         };
         let lab = arguments.has("--lab-timers") || given;
-        let mut timers = lab.then(|| Timers::from_millis(LAB_TIMERS.0, LAB_TIMERS.1, LAB_TIMERS.2));
+        let mut timers = lab.then(Timers::of_the_lab);
         let (range, beat) = (arguments.value("--election-timeout-ms"), arguments.value("--heartbeat-interval-ms"));
         if range.is_some() || beat.is_some() {
             let (Some(range), Some(beat)) = (range, beat) else {
@@ -389,7 +185,8 @@ impl Plan<'_> {
     /// Plays one; whether it has passed.
     fn play(&self, scenario: &Scenario) -> Result<bool, Failure> {
         let teller = Teller::new(palette::wanted(), self.quiet);
-        let timers = self.timers.unwrap_or_else(|| scenario.pace.timers());
+        let wished = self.timers.filter(|_| scenario.pace != Pace::Still);
+        let timers = wished.unwrap_or_else(|| scenario.pace.timers());
         let pre_vote = match scenario.pre_vote {
             PreVote::On => true,
             PreVote::Off => false,
@@ -427,7 +224,9 @@ impl Plan<'_> {
         write_logs(folder, logs)?;
         let program = env::current_exe().map_or("client".to_string(), |path| path.display().to_string());
         let files = format!("{}/node_*.log", folder.display());
-        teller.say(&format!("The logs are kept: {program} verify {files}, {program} columns {files}"))
+        teller.say("The logs are kept; to look at them:")?;
+        teller.does(&format!("{program} verify {files}"))?;
+        teller.does(&format!("{program} columns {files}"))
     }
 }
 
@@ -452,39 +251,4 @@ fn verify(teller: &mut Teller, logs: &BTreeMap<NodeId, String>) -> Played {
     let (lines, nodes) = (logs.lines.len(), logs.nodes().len());
     teller.step("The logs of the run, judged from the lines alone", "as client verify does.")?;
     Ok(teller.holds(&format!("{lines} lines of {nodes} nodes: {judged} properties of Raft hold"))?)
-}
-
-impl Timers {
-    fn from_millis(low: u64, high: u64, heartbeat: u64) -> Timers {
-        let [low, high, heartbeat] = [low, high, heartbeat].map(Duration::from_millis);
-        Timers { low, high, heartbeat }
-    }
-
-    /// Checked as a node does it.
-    fn read(range: &str, beat: &str) -> Result<Timers, Failure> {
-        let arguments =
-            ["--id=1".to_string(), format!("--election-timeout-ms={range}"), format!("--heartbeat-interval-ms={beat}")];
-        match settings::read(&arguments, |_| None).map_err(Failure::Usage)? {
-            Wanted::Run(settings) => {
-                let (low, high) = settings.election_timeout;
-                Ok(Timers { low, high, heartbeat: settings.heartbeat_interval })
-            }
-            Wanted::Print(_) => Err(Failure::Usage("scenario: a setting of the nodes has no value".to_string())),
-        }
-    }
-
-    fn told(&self, pre_vote: bool) -> String {
-        let (low, high, beat) = (self.low.as_millis(), self.high.as_millis(), self.heartbeat.as_millis());
-        let plain = if pre_vote { "" } else { ", pre-vote off" };
-        format!("election timeout {low}-{high} ms, heartbeat every {beat} ms{plain}.")
-    }
-
-    fn settings(&self, pre_vote: bool) -> Vec<String> {
-        vec![
-            format!("--election-timeout-ms={}-{}", self.low.as_millis(), self.high.as_millis()),
-            format!("--heartbeat-interval-ms={}", self.heartbeat.as_millis()),
-            format!("--pre-vote={}", if pre_vote { "on" } else { "off" }),
-            "--faults=on".to_string(),
-        ]
-    }
 }

@@ -40,7 +40,9 @@ pub fn heard_from(event: &Event, leader: NodeId) -> bool {
 
 /// `node_1, node_2 and node_3`.
 pub fn named(nodes: &[NodeId]) -> String {
-    match nodes {
+    let mut nodes = nodes.to_vec();
+    nodes.sort();
+    match &nodes[..] {
         [] => "nobody".to_string(),
         [one] => one.to_string(),
         [some @ .., last] => {
@@ -51,6 +53,8 @@ pub fn named(nodes: &[NodeId]) -> String {
 }
 
 fn numbers(nodes: &[NodeId]) -> String {
+    let mut nodes = nodes.to_vec();
+    nodes.sort();
     nodes.iter().map(|node| node.0.to_string()).collect::<Vec<_>>().join(",")
 }
 
@@ -131,10 +135,7 @@ impl Stage {
     pub fn offer(&mut self, node: NodeId, text: &str, claim: impl Display) -> Played<(EntryId, Connection)> {
         self.teller.does(&format!("client --cluster {} append {}", self.address(node), quote(text)))?;
         let since = self.now()?;
-        let cannot = |why: String| Stop::Failed(Failure::NotDone(format!("{node} cannot be asked: {why}")));
-        let mut connection = Connection::open(&self.address(node), ASK).map_err(cannot)?;
-        let request = Request::Append { session: None, text: text.into() };
-        connection.send([&request]).map_err(cannot)?;
+        let connection = self.send(node, &Request::Append { session: None, text: text.into() })?;
         let id = self.claim(claim, |stage| {
             let taken = |event: &Event| match &event.fact {
                 Fact::Append { span, source: Source::Client } => Some(span.last),
@@ -144,6 +145,14 @@ impl Stage {
             Some((id, vec![at]))
         })?;
         Ok((id, connection))
+    }
+
+    /// Asks, and waits for no answer: none may ever come. The connection stays open as long as it is kept.
+    pub fn send(&self, node: NodeId, request: &Request) -> Played<Connection> {
+        let cannot = |why: String| Stop::Failed(Failure::NotDone(format!("{node} cannot be asked: {why}")));
+        let mut connection = Connection::open(&self.address(node), ASK).map_err(cannot)?;
+        connection.send([request]).map_err(cannot)?;
+        Ok(connection)
     }
 
     /// Claims that each of these commits the entry, each with a line of its own.

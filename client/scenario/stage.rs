@@ -1,28 +1,25 @@
 //! The engine: hears the nodes, does things to them, and checks what is claimed of them.
 //!
 //! A claim waits for lines of the nodes' logs, or for what the nodes say of themselves, and is broken when that has
-//! not come within [`PATIENCE`] election timeouts. Nothing sleeps and hopes.
+//! not come within so many election timeouts ([`Timers`]). Nothing sleeps and hopes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use raft_lab::raft::event::Event;
+use raft_lab::raft::event::{Event, Fact};
 use raft_lab::raft::types::{NodeId, Role, Term};
 use raft_lab::wire::client::{Answer, NodeStatus, Request};
 use raft_lab::wire::fault::Fault;
 
 use super::cast::{Cast, Heard};
 use super::telling::{Teller, is_heartbeat, shown};
+use super::timers::Timers;
 use crate::connection::Connection;
 use crate::lines::Line;
 use crate::output::Failure;
 use crate::status;
 
-/// How long a claim may take to come true, in upper bounds of the election timeout.
-const PATIENCE: u32 = 20;
-/// Whatever the timers, a machine may be busy for so long.
-const LEAST_PATIENCE: Duration = Duration::from_secs(20);
 /// How often the nodes are asked while a claim waits.
 const LOOK: Duration = Duration::from_millis(15);
 /// How long one question to a node may take.
@@ -33,15 +30,6 @@ const MAX_LINES: usize = 500_000;
 const END: Duration = Duration::from_secs(20);
 /// A node of a given cluster that dies stays away for so many upper bounds of the election timeout.
 const AWAY: u32 = 6;
-
-/// The timers of the nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timers {
-    /// The bounds of the election timeout.
-    pub low: Duration,
-    pub high: Duration,
-    pub heartbeat: Duration,
-}
 
 /// Why a scenario ends early.
 pub enum Stop {
@@ -159,10 +147,9 @@ impl Stage {
         self.heard.get(at).and_then(|(_, line)| line.event())
     }
 
-    /// Tries again and again, with all that has been heard; gives up after [`PATIENCE`].
+    /// Tries again and again, with all that has been heard; gives up when the time for a claim is over.
     pub fn wait<T>(&mut self, mut attempt: impl FnMut(&mut Stage) -> Played<Option<T>>) -> Played<Option<T>> {
-        let patience = (self.timers.high * PATIENCE).max(LEAST_PATIENCE);
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + self.timers.patience;
         loop {
             // What comes in time counts, however late this thread is.
             let late = Instant::now() > deadline;
@@ -189,7 +176,7 @@ impl Stage {
                 Ok(value)
             }
             None => {
-                let waited = (self.timers.high * PATIENCE).max(LEAST_PATIENCE).as_secs_f64();
+                let waited = self.timers.patience.as_secs_f64();
                 let said: Vec<String> = self.nodes().into_iter().map(|node| self.said(node)).collect();
                 self.teller.say(&format!("Waited {waited:.0} s in vain for: {claim}. {}.", said.join("; ")))?;
                 let last = self.heard.iter().rev().find(|(_, line)| !is_heartbeat(line));
@@ -320,13 +307,14 @@ impl Stage {
             self.cast.start(*node)?;
             self.down.remove(node);
         }
-        let up = |stage: &mut Stage| Ok(stage.statuses(nodes).map(|_| ()));
-        match self.wait(up)? {
-            Some(()) => {
-                let start = |event: &Event| matches!(event.fact, raft_lab::raft::event::Fact::Start { .. });
-                let lines = nodes.iter().filter_map(|node| self.find(*node, since, start)).collect();
-                self.show(lines)
-            }
+        let up = |stage: &mut Stage| {
+            stage.statuses(nodes)?;
+            let lines = stage.find_each(nodes, since, |event| matches!(event.fact, Fact::Start { .. }));
+            // A given node may have said it before it was heard again.
+            if own { lines } else { Some(lines.unwrap_or_default()) }
+        };
+        match self.wait(|stage| Ok(up(stage)))? {
+            Some(lines) => self.show(lines),
             None => Err(Failure::NotDone(format!("{nodes:?} do not answer after their start")).into()),
         }
     }

@@ -10,6 +10,9 @@ const WIDTH: usize = 96;
 /// A line of a log is cut here: what comes behind is in the log itself.
 const LINE_WIDTH: usize = 150;
 
+/// Of lines that are all alike no more are shown.
+const MOST_ALIKE: usize = 3;
+
 pub struct Teller {
     colors: bool,
     /// Only the verdict is told.
@@ -65,13 +68,19 @@ impl Teller {
     /// Lines of the nodes' logs.
     pub fn lines<'a>(&self, lines: impl IntoIterator<Item = &'a Line>) -> Result<(), Failure> {
         let mut text = String::new();
-        for line in lines {
+        let lines: Vec<&Line> = lines.into_iter().collect();
+        let alike = lines.len() > MOST_ALIKE && lines.iter().all(|line| is_alike(line));
+        let shown_lines = if alike { MOST_ALIKE - 1 } else { lines.len() };
+        for line in &lines[..shown_lines] {
             text.push_str("       ");
             match line.event() {
                 // Only what is cut must be read anew; colours are for whole lines.
                 Some(_) if line.text().chars().count() <= LINE_WIDTH => line.push(&mut text, self.colors),
                 _ => text.push_str(&format!("{}\n", shown(line))),
             }
+        }
+        if alike {
+            text.push_str(&format!("       … and {} more like these\n", lines.len() - shown_lines));
         }
         self.print(&text)
     }
@@ -92,6 +101,11 @@ pub fn shown(line: &Line) -> String {
         0..=LINE_WIDTH => line.text().to_string(),
         _ => format!("{}…", line.text().chars().take(LINE_WIDTH).collect::<String>()),
     }
+}
+
+/// What the nodes tell one after the other, all the same.
+fn is_alike(line: &Line) -> bool {
+    matches!(line.event().map(|event| &event.fact), Some(Fact::Commit { .. } | Fact::Fault { .. }))
 }
 
 /// Heartbeats come all the time and say little.
