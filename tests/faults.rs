@@ -17,8 +17,8 @@ fn start(size: usize) -> Lab {
 /// Orders a fault and expects `ok fault`.
 #[track_caller]
 fn order(lab: &Lab, node: usize, fault: &str) {
-    let answer = lab.ask(node, &format!("fault {fault}")).unwrap_or_else(|error| panic!("{fault}: {error}"));
-    assert_eq!(answer, ["ok fault"], "{fault}");
+    let answer = lab.fault(node, fault).unwrap_or_else(|error| panic!("{fault}: {error}"));
+    assert_eq!(answer, "ok fault", "{fault}");
 }
 
 /// Waits for the one FAULT line that ends so. (The log is written beside the answers.)
