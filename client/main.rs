@@ -9,6 +9,7 @@
 
 mod append;
 mod cluster;
+mod columns;
 mod connection;
 mod demo;
 mod fault;
@@ -37,7 +38,7 @@ use std::process::ExitCode;
 
 use options::Command;
 
-const COMMANDS: [&Command; 17] = [
+const COMMANDS: [&Command; 18] = [
     &append::COMMAND,
     &log::COMMAND,
     &put::COMMAND,
@@ -47,6 +48,7 @@ const COMMANDS: [&Command; 17] = [
     &watch::COMMAND,
     &demo::COMMAND,
     &verify::COMMAND,
+    &columns::COMMAND,
     &readmit::COMMAND,
     &fault::FAULT,
     &fault::PARTITION,

@@ -35,7 +35,7 @@
 //! 2  wire/      lines between nodes and with clients       disk/: the log's files, snapshot files
 //!    store/     keys with lists of strings, the sessions   snapshot.rs: a store as text
 //!    settings.rs, cluster.rs, paint.rs                  logs/: the nodes' logs read back and judged
-//! 1  raft/      the algorithm, its events, and safety: Raft's five properties as a checker
+//! 1  raft/      the algorithm, its events; safety and audit: Raft's properties, judged from the events
 //! 0  text/      quoting, tokens, checksum, random numbers
 //! ```
 //!

@@ -124,12 +124,7 @@ impl Plan {
         // On loopback, for those who learn: here they may break them.
         let faults = arguments.value("--faults").unwrap_or("on");
         settings.extend(["--faults".to_string(), faults.to_string()]);
-        let colors = match arguments.value("--color").unwrap_or("auto") {
-            "auto" => palette::wanted(),
-            "always" => true,
-            "never" => false,
-            other => return Err(Failure::Usage(format!("--color: expected auto, always or never, got {other:?}"))),
-        };
+        let colors = palette::chosen(arguments)?;
         let fresh = || env::temp_dir().join(format!("raft-lab-{:016x}", Random::from_os().next_u64()));
         let data = arguments.value("--data-dir").map_or_else(fresh, PathBuf::from);
         let plan = Plan { cluster, data, settings, faults: faults == "on", colors };

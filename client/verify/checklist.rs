@@ -125,10 +125,6 @@ fn on_all_nodes(logs: &Logs) -> Item {
         let told = lines.iter().rposition(|line| line.event.node == node && committed(line).is_some());
         through.push((node, told.and_then(|at| committed(&lines[at])).unwrap_or(0), told));
     }
-    let size = lines.iter().rev().find_map(|line| match line.event.fact {
-        Fact::Start { size, .. } => Some(size),
-        _ => None,
-    });
     let most = through.iter().map(|(_, index, _)| *index).max().unwrap_or(0);
     if most == 0 {
         return item(false, "no entry is committed".into(), vec![]);
@@ -139,7 +135,7 @@ fn on_all_nodes(logs: &Logs) -> Item {
         .filter(|(_, index, _)| *index < most)
         .map(|(node, index, _)| format!("{node} has committed through {index} only"))
         .collect();
-    let unheard = size.map_or(0, |size| size.saturating_sub(through.len() as u64));
+    let unheard = logs.size().map_or(0, |size| size.saturating_sub(through.len() as u64));
     if !behind.is_empty() {
         return item(false, format!("entry {most} is committed, but {}", behind.join(", ")), evidence);
     }
@@ -154,9 +150,17 @@ fn revived(lines: &[Line], lives: &[Life]) -> Item {
     let what = "a revived node follows and has everything";
     let mut good: Option<(usize, usize, Index)> = None;
     let (mut revivals, mut caught_up) = (0, 0);
+    // The highest index that anybody has told as committed, through each line.
+    let told: Vec<Index> = lines
+        .iter()
+        .scan(0, |most, line| {
+            *most = committed(line).unwrap_or(0).max(*most);
+            Some(*most)
+        })
+        .collect();
     for life in lives.iter().filter(|life| life.again) {
         revivals += 1;
-        let due = lines[..life.first].iter().filter_map(committed).max().unwrap_or(0);
+        let due = life.first.checked_sub(1).map_or(0, |before| told[before]);
         let own = |at: &usize| lines[*at].event.node == life.node;
         let follows = |at: &usize| {
             lines[*at].event.role == Role::Leader || matches!(lines[*at].event.fact, Fact::HeartbeatReceived { .. })

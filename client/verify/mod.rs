@@ -28,7 +28,8 @@ stands the lab's own checklist, each with the lines that show it.
 One log of all nodes or one of each; several logs of one node are named oldest first. The prefixes of
 docker-compose, docker and client cluster, time stamps and colours are stripped; lines of other programs
 are counted and skipped. A log may start late or have holes, and a killed node may leave half a line: it is
-judged as far as it goes, and what is missing is said. Times may pass midnight.
+judged as far as it goes, and what is missing is said. Times may pass midnight. (What client watch prints
+is no log: it may miss lines.)
 
 After a contradiction it goes on: each property gets its verdict and its first contradiction; of the node
 whose line was wrong only what it had committed is believed from there on.

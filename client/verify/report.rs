@@ -12,6 +12,8 @@ use super::checklist::Item;
 
 /// Holes that are told one by one; of more only how many.
 const MAX_HOLES: usize = 5;
+/// Lines that are shown for an item of the checklist: one a node of the largest Compose cluster.
+const MAX_EVIDENCE: usize = 5;
 
 /// The property in the words of the lab, and what it is judged by.
 fn words(property: Property) -> (&'static str, &'static str) {
@@ -44,8 +46,8 @@ impl Paper {
         self.text.push('\n');
     }
 
-    fn mark(&self, word: &str, code: &str) -> String {
-        let padded = format!("{word:<4}");
+    fn mark(&self, word: &str, width: usize, code: &str) -> String {
+        let padded = format!("{word:<width$}");
         if self.colors { format!("\x1b[{code}m{padded}\x1b[0m") } else { padded }
     }
 
@@ -76,11 +78,19 @@ pub fn write(logs: &Logs, judgement: &Judgement, items: &[Item], colors: bool) -
     paper.line("");
     paper.line("The lab's checklist");
     for item in items {
-        let mark = if item.seen { paper.mark("seen", "32") } else { paper.mark("not seen", "33") };
+        let mark = if item.seen { paper.mark("seen", 8, "32") } else { paper.mark("not seen", 8, "33") };
         paper.line(&format!("{mark}  {}: {}", item.what, item.found));
         if item.seen {
-            item.evidence.iter().take(3).for_each(|number| paper.quote(logs, *number));
+            item.evidence.iter().take(MAX_EVIDENCE).for_each(|number| paper.quote(logs, *number));
         }
+    }
+    let judged = judgement.verdicts.values().filter(|verdict| **verdict != Verdict::NotSeen).count();
+    if judgement.holds() && judged > 0 {
+        paper.line("");
+        paper.line(&format!(
+            "{judged} of {} properties could be judged, and nothing contradicts them.",
+            Property::ALL.len()
+        ));
     }
     paper.text
 }
@@ -96,24 +106,20 @@ fn header(logs: &Logs) -> String {
         (Some(first), Some(last)) => {
             let (from, to) = (time(&first.event), time(&last.event));
             let lines = logs.lines.len();
-            format!("{lines} lines of {}, {from} to {to}: {starts} starts, {leaders} elections", nodes.join(", "))
+            format!("{lines} lines of {}, {from} to {to}; starts: {starts}, elections: {leaders}", nodes.join(", "))
         }
         _ => "no line of a node's log".to_owned(),
     };
     if logs.skipped > 0 {
         // Writing to a String cannot fail.
-        let _ = write!(text, "; {} lines of other programs skipped", logs.skipped);
+        let _ = write!(text, "; lines of other programs, skipped: {}", logs.skipped);
     }
     text
 }
 
 fn holes(paper: &mut Paper, logs: &Logs) {
-    let size = logs.lines.iter().find_map(|line| match line.event.fact {
-        Fact::Start { size, .. } => Some(size),
-        _ => None,
-    });
     let nodes = logs.nodes();
-    let missing = (1..=size.unwrap_or(0)).map(NodeId).filter(|node| !nodes.contains(node));
+    let missing = (1..=logs.size().unwrap_or(0)).map(NodeId).filter(|node| !nodes.contains(node));
     let missing: Vec<String> = missing.map(|node| node.to_string()).collect();
     if !missing.is_empty() {
         paper.line(&format!("hole  nothing of {}: only what the others tell of it is judged", missing.join(", ")));
@@ -160,15 +166,15 @@ fn judged(paper: &mut Paper, logs: &Logs, property: Property, verdict: &Verdict)
     let (name, by) = words(property);
     match verdict {
         Verdict::Holds(times) => {
-            let mark = paper.mark("PASS", "32");
-            paper.line(&format!("{mark}  {name:<64} {times} {by}"));
+            let mark = paper.mark("PASS", 4, "32");
+            paper.line(&format!("{mark}  {name:<64} {by}: {times}"));
         }
         Verdict::NotSeen => {
-            let mark = paper.mark("----", "2");
+            let mark = paper.mark("----", 4, "2");
             paper.line(&format!("{mark}  {name:<64} not judged: no {by} in these logs"));
         }
         Verdict::Broken(broken) => {
-            let mark = paper.mark("FAIL", "31");
+            let mark = paper.mark("FAIL", 4, "31");
             let more = match broken.more {
                 0 => String::new(),
                 more => format!(" (and {more} more)"),

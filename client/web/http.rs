@@ -554,7 +554,10 @@ fn exchange(input: &mut Input<&TcpStream>, service: &impl Service) -> Result<boo
             service.answer(&head, &input.body(head.framing)?)
         }
     };
-    write_within(input.source, &response.encode(head.method == "HEAD", close), RESPONSE_TIMEOUT).map_err(gone)?;
+    let bytes = response.encode(head.method == "HEAD", close);
+    // A slow reader need not hold a long body twice.
+    drop(response);
+    write_within(input.source, &bytes, RESPONSE_TIMEOUT).map_err(gone)?;
     Ok(!close)
 }
 

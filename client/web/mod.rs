@@ -138,8 +138,9 @@ fn listen(options: &Options, arguments: &Arguments, address: IpAddr) -> Result<V
 /// The names under which a browser may ask, in lower case.
 fn hosts(arguments: &Arguments, address: IpAddr) -> Result<Vec<String>, Failure> {
     let mut hosts = ["localhost", "127.0.0.1", "[::1]"].map(str::to_string).to_vec();
-    if !address.is_unspecified() {
-        hosts.push(if address.is_ipv6() { format!("[{address}]") } else { address.to_string() });
+    let own = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+    if !address.is_unspecified() && !hosts.contains(&own) {
+        hosts.push(own);
     }
     let given = arguments.value("--host").map(|names| names.split(',').collect::<Vec<_>>()).unwrap_or_default();
     if given.len() > MAX_HOSTS {

@@ -11,11 +11,20 @@ use super::error::DiskError;
 use super::record::Identity;
 use super::snapshots::{Made, Sealed, SnapshotFile, Stored, Whole};
 use super::wal::{self, OPENING_BATCH};
-use crate::raft::types::{EntryId, Record};
+use crate::raft::types::{EntryId, Index, Record};
 use crate::store::Store;
 
 /// What is kept of the buffer after a batch that was larger, in bytes.
 const KEPT_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// What a file of the log opens with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Opening {
+    /// The last index of its base; 0 in the first file.
+    pub(super) through: Index,
+    /// The bytes before its first entry: what any file has, however little happened.
+    pub(super) bytes: u64,
+}
 
 /// The log of a running node. Holds the lock of its directory.
 #[derive(Debug)]
@@ -29,6 +38,8 @@ pub struct Wal {
     number: u64,
     last_batch: u64,
     len: u64,
+    /// What it opens with.
+    opening: Opening,
     /// The files before it that no snapshot covers, with their lengths in bytes.
     sealed: Vec<(u64, u64)>,
     /// The snapshot with which the log begins.
@@ -58,6 +69,7 @@ impl Wal {
             number,
             last_batch,
             len,
+            opening: Opening::default(),
             sealed: Vec::new(),
             snapshot: None,
             buffer: String::new(),
@@ -67,8 +79,13 @@ impl Wal {
     }
 
     /// With what is before that file.
-    pub(super) fn after(self, sealed: Vec<(u64, u64)>, snapshot: Option<(u64, Arc<SnapshotFile>)>) -> Wal {
-        Wal { sealed, snapshot, ..self }
+    pub(super) fn after(
+        self,
+        sealed: Vec<(u64, u64)>,
+        snapshot: Option<(u64, Arc<SnapshotFile>)>,
+        opening: Opening,
+    ) -> Wal {
+        Wal { sealed, snapshot, opening, ..self }
     }
 
     /// Writes the records as one batch and syncs it: one write, one `fdatasync`. No record, no write. A
@@ -105,13 +122,16 @@ impl Wal {
 
     /// Closes the file and opens the next one with `opening` ([`Raft::opening`](crate::raft::Raft::opening)),
     /// synced. All that was appended is on the disk already. What this returns is to be made into a
-    /// snapshot by another thread, and then published; until then nothing is deleted.
+    /// snapshot by another thread, and then published; until then nothing is deleted. The opening begins
+    /// at [`Wal::sealed_through`] or later.
     ///
     /// # Errors
     /// The new file cannot be made, written or synced, or something failed before. The node must end.
     pub fn seal(&mut self, opening: &[Record]) -> Result<Sealed, DiskError> {
         self.check()?;
         let base = base_of(opening);
+        let through = self.opening.through;
+        assert!(base.0.index >= through, "the file begins behind {through}, the next one behind {}", base.0);
         self.failed = true;
         self.begin_file(opening)?;
         let open = |name: String| {
@@ -178,6 +198,8 @@ impl Wal {
         directory::sync(&self.dir)?;
 
         self.sealed.push((self.number, self.len));
+        self.opening =
+            Opening { through: base_of(opening).0.index, bytes: wal::bytes_before_entries(self.buffer.as_bytes()) };
         (self.file, self.path, self.number) = (file, path, number);
         (self.last_batch, self.len) = (OPENING_BATCH, self.buffer.len() as u64);
         self.empty_buffer();
@@ -218,6 +240,18 @@ impl Wal {
     /// How long the log is, in bytes: all its files that no snapshot covers.
     pub fn log_bytes(&self) -> u64 {
         self.sealed.iter().map(|(_, len)| len).sum::<u64>() + self.len
+    }
+
+    /// How many of these bytes the node has written because something happened: without those that any file of
+    /// a log has at its beginning.
+    pub fn grown_bytes(&self) -> u64 {
+        self.log_bytes().saturating_sub(self.opening.bytes)
+    }
+
+    /// The present file begins behind this index, and the next one must not begin before it. After a restart
+    /// the node may not know yet that so much is committed.
+    pub fn sealed_through(&self) -> Index {
+        self.opening.through
     }
 
     /// The number of the last batch that was written to [`Wal::path`].

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::directory::{self, Files, snapshot_name, wal_name};
 use super::error::{DiskError, corrupt};
-use super::file::Wal;
+use super::file::{Opening, Wal};
 use super::record::Identity;
 use super::recover::{Recovered, Recovery};
 use super::snapshots::{self, SnapshotFile};
@@ -43,8 +43,9 @@ pub fn open(dir: &Path, node: NodeId, size: u64) -> Result<Opened, DiskError> {
     let lock = directory::lock(dir)?;
     let files = Files::list(dir)?;
     let (store, snapshot) = load_snapshot(dir, &files)?;
-    let mut lengths = Vec::new();
-    let found = read_log(dir, &files, snapshot.as_ref().map(|(number, file)| (*number, file)), &mut lengths)?;
+    let (mut lengths, mut opening) = (Vec::new(), Opening::default());
+    let numbered = snapshot.as_ref().map(|(number, file)| (*number, file));
+    let found = read_log(dir, &files, numbered, &mut lengths, &mut opening)?;
     if let Some(identity) = &found.identity {
         check_identity(dir, identity, node, size)?;
     }
@@ -72,7 +73,7 @@ pub fn open(dir: &Path, node: NodeId, size: u64) -> Result<Opened, DiskError> {
 
     lengths.retain(|(number, _)| *number < found.active);
     let wal = Wal::new(dir, lock, identity, (file, path), (found.active, found.last_batch.max(FIRST_BATCH), len));
-    let wal = wal.after(lengths, snapshot.clone());
+    let wal = wal.after(lengths, snapshot.clone(), opening);
     let snapshot = snapshot.map(|(_, file)| file);
     let new_disk = found.identity.is_none();
     Ok(Opened { wal, persistent: found.persistent, store, snapshot, disk: identity.disk, new_disk, notes })
@@ -90,12 +91,13 @@ fn load_snapshot(dir: &Path, files: &Files) -> Result<(Store, Option<Numbered>),
     Ok((store, Some((number, Arc::new(SnapshotFile::new(meta, file))))))
 }
 
-/// Reads the files of the log one by one, and notes their lengths.
+/// Reads the files of the log one by one, and notes their lengths and what the last that counts opens with.
 fn read_log(
     dir: &Path,
     files: &Files,
     snapshot: Option<(u64, &Arc<SnapshotFile>)>,
     lengths: &mut Vec<(u64, u64)>,
+    opening: &mut Opening,
 ) -> Result<Recovered, DiskError> {
     let snapshot = snapshot.map(|(number, file)| (number, file.meta()));
     let mut recovery = Recovery::new(snapshot, files.wals.clone()).map_err(|wrong| corrupt(dir, &wrong))?;
@@ -106,7 +108,9 @@ fn read_log(
             let mut file = open_log(&path, false)?;
             bytes = directory::read(&mut file).map_err(|error| DiskError::io(&path, "read the log", &error))?;
         }
-        recovery.read(number, &bytes).map_err(|wrong| corrupt(dir, &wrong))?;
+        if let Some((base, _)) = recovery.read(number, &bytes).map_err(|wrong| corrupt(dir, &wrong))? {
+            *opening = Opening { through: base.index, bytes: wal::bytes_before_entries(&bytes) };
+        }
         lengths.push((number, bytes.len() as u64));
     }
     Ok(recovery.finish())

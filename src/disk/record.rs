@@ -25,6 +25,8 @@ impl fmt::Display for Identity {
     }
 }
 
+/// How the record of an entry begins.
+pub(super) const ENTRY: &str = "entry ";
 const KINDS: &str = "node, vote, entry, truncate, peer or base";
 
 /// What one line of the log says.
@@ -57,7 +59,7 @@ pub(super) fn push_record(out: &mut String, record: &Record) {
             }
         }
         Record::Entry(entry) => {
-            out.push_str("entry ");
+            out.push_str(ENTRY);
             push_entry(out, entry);
         }
         Record::Truncate { from } => {

@@ -30,7 +30,7 @@
 
 use std::fmt::{self, Write};
 
-use super::record::{Identity, Line, push_identity, push_record, read_line};
+use super::record::{ENTRY, Identity, Line, push_identity, push_record, read_line};
 use crate::raft::log::chain_entry;
 use crate::raft::types::{EntryId, MAX_NUMBER, Persistent, Record, SnapshotMeta};
 use crate::text::checksum::crc32;
@@ -326,6 +326,15 @@ impl Scan<'_> {
 pub(super) fn sum_through(log: &Persistent, id: EntryId) -> u32 {
     let entries = log.entries.iter().take_while(|entry| entry.id.index <= id.index);
     entries.fold(log.base_sum, chain_entry)
+}
+
+/// How many bytes of a file of the log come before the first entry of its opening: what every file has.
+pub(super) fn bytes_before_entries(bytes: &[u8]) -> u64 {
+    let opening = bytes.split_inclusive(|byte| *byte == b'\n').take_while(|line| {
+        let text = line.strip_suffix(b"\n").and_then(|line| check_line(line).ok());
+        text.is_some_and(|(place, record)| place.batch <= OPENING_BATCH && !record.starts_with(ENTRY))
+    });
+    opening.map(|line| line.len() as u64).sum()
 }
 
 /// Splits a line, without its end, and checks its sum. The error says what is wrong with it.

@@ -233,6 +233,17 @@ impl Logs {
         nodes
     }
 
+    /// The size of the cluster, if a line tells it.
+    pub fn size(&self) -> Option<u64> {
+        self.lines.iter().find_map(|line| match line.event.fact {
+            Fact::Start { size, .. }
+            | Fact::VotedForItself { size, .. }
+            | Fact::Received { size, .. }
+            | Fact::Replicated { size, .. } => Some(size),
+            _ => None,
+        })
+    }
+
     /// `node_1.log:12`.
     pub fn place(&self, place: Place) -> String {
         format!("{}:{}", self.files.get(place.file).map_or("?", String::as_str), place.line)

@@ -22,8 +22,9 @@ pub struct Compaction {
     making: bool,
     /// The snapshot in place of the log's beginning, for those who lack it.
     file: Option<Arc<SnapshotFile>>,
-    /// The snapshot that a leader has sent, whole.
-    stored: Option<Stored>,
+    /// What leaders have sent, whole, and this turn has heard of: one, or more if leaders came and went while the
+    /// thread was busy.
+    stored: Vec<Stored>,
 }
 
 impl Compaction {
@@ -34,7 +35,13 @@ impl Compaction {
         log_bytes: u64,
         file: Option<Arc<SnapshotFile>>,
     ) -> std::io::Result<Compaction> {
-        Ok(Compaction { thread: Snapshots::start(receiver, inbox)?, log_bytes, making: false, file, stored: None })
+        Ok(Compaction {
+            thread: Snapshots::start(receiver, inbox)?,
+            log_bytes,
+            making: false,
+            file,
+            stored: Vec::new(),
+        })
     }
 
     /// Frees something large in the thread.
@@ -49,11 +56,15 @@ impl RaftLoop {
     pub(super) fn seal_if_due(&mut self) {
         let snapshot = self.raft.snapshot();
         let limit = self.compaction.log_bytes.max(snapshot.map_or(0, |meta| meta.bytes));
-        let (bytes, committed) = (self.wal.log_bytes(), self.raft.commit_index());
+        let (bytes, committed) = (self.wal.grown_bytes(), self.raft.commit_index());
         let gone = committed - self.raft.log().base().index;
         let mostly_committed = gone > 0 && gone >= self.raft.log().len() as u64 / 2;
         // While most of the log waits to be committed, a snapshot would take little of it away.
         if bytes <= limit || self.compaction.making || !mostly_committed {
+            return;
+        }
+        // It was sealed there before it was started again, and no leader has told it yet that so much is committed.
+        if committed < self.wal.sealed_through() {
             return;
         }
         if self.raft.is_sending_snapshot() && bytes <= limit.saturating_mul(PATIENCE_WITH_FOLLOWERS) {
@@ -95,8 +106,7 @@ impl RaftLoop {
             Received::Broken(why) => Input::SnapshotBroken { meta, why },
             Received::Whole(stored) => {
                 let readmitted = stored.readmitted();
-                self.forget_stored();
-                self.compaction.stored = Some(stored);
+                self.compaction.stored.push(stored);
                 Input::SnapshotStored { meta, readmitted }
             }
         }
@@ -104,10 +114,10 @@ impl RaftLoop {
 
     /// A leader's snapshot takes the place of all that was, on disk and in memory.
     pub(super) fn install(&mut self, meta: SnapshotMeta, records: &[Record]) {
-        let stored = self.compaction.stored.take().filter(|stored| stored.meta() == meta);
-        let Some(stored) = stored else {
+        let Some(at) = self.compaction.stored.iter().position(|stored| stored.meta() == meta) else {
             panic!("the snapshot through {} is installed, but was never stored", meta.last)
         };
+        let stored = self.compaction.stored.swap_remove(at);
         match self.wal.install(records, stored) {
             Ok((file, store)) => {
                 let old = std::mem::replace(&mut self.store, store);
@@ -120,7 +130,8 @@ impl RaftLoop {
 
     /// What the algorithm did not want of what was stored is freed.
     pub(super) fn forget_stored(&mut self) {
-        if let Some(stored) = self.compaction.stored.take() {
+        let stored = std::mem::take(&mut self.compaction.stored);
+        if !stored.is_empty() {
             self.compaction.free(stored);
         }
     }

@@ -298,7 +298,7 @@ fn highest(event: &Event) -> Index {
 
 /// The lower bound of the election timeout and the heartbeat interval, as a START line tells them:
 /// `election timeout 6-10 s, heartbeat every 2 s`.
-fn times(settings: &str) -> Option<(Duration, Duration)> {
+pub fn times(settings: &str) -> Option<(Duration, Duration)> {
     let behind = |words: &str| settings.split_once(words).map(|(_, rest)| rest.split(", ").next().unwrap_or(rest));
     let time = |number: &str, unit: &str| {
         let number = number.parse::<u32>().ok()?;

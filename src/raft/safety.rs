@@ -282,6 +282,8 @@ impl Safety {
         let node = self.nodes.entry(event.node).or_default();
         if last.index < node.committed_ever {
             let why = format!("its log ends at {last}, but it had committed {}", node.committed_ever);
+            // What it lost it may get again.
+            node.committed_ever = last.index;
             return violation(Property::KeptOnDisk, None, event, why);
         }
         let end = last.index as usize;

@@ -19,12 +19,26 @@ enum Line {
 pub struct Chronicle {
     /// Is somebody reading along? Then even what clients say is told.
     pub aloud: bool,
+    keeps: usize,
     lines: VecDeque<Line>,
 }
 
 impl Chronicle {
     pub fn new(aloud: bool) -> Chronicle {
-        Chronicle { aloud, lines: VecDeque::with_capacity(KEPT + 1) }
+        Chronicle { aloud, keeps: KEPT, lines: VecDeque::with_capacity(KEPT + 1) }
+    }
+
+    /// Keeps all lines.
+    pub fn whole() -> Chronicle {
+        Chronicle { keeps: usize::MAX, ..Chronicle::new(false) }
+    }
+
+    /// What the nodes have told, as far as it is kept.
+    pub fn told(&self) -> impl Iterator<Item = &Event> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Told(event) => Some(event),
+            Line::Note(..) => None,
+        })
     }
 
     pub fn tell(&mut self, event: Event) {
@@ -40,7 +54,7 @@ impl Chronicle {
             println!("{}", line.text());
         }
         // Formatting costs more than the run itself, so it waits until somebody wants to read.
-        if self.lines.len() == KEPT {
+        if self.lines.len() == self.keeps {
             self.lines.pop_front();
         }
         self.lines.push_back(line);

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Reading order: `profile` (what a seed means), `world` (time and the queue), `node` (the raft loop
-//! in pieces), `disk`, `snapshots`, `network`, `clients`, `reads`, `history`, `faults`, `judge`, `ledger`, `finale`, `run`, `mutants`.
+//! in pieces), `disk`, `snapshots`, `network`, `clients`, `reads`, `history`, `faults`, `judge`, `ledger`, `finale`, `run`, `mutants`, `verify`.
 
 mod chronicle;
 mod clients;
@@ -31,4 +31,5 @@ mod profile;
 mod reads;
 mod run;
 mod snapshots;
+mod verify;
 mod world;
