@@ -11,7 +11,8 @@
 //! 2. [`raft`]: one step of it; then `raft/election.rs` (§5.2) and `raft/replication.rs` (§5.3, §5.4); then
 //!    `raft/reads.rs` (thesis §6.4), `raft/snapshot.rs` (§7) and `raft/readmit.rs`.
 //! 3. `node/raft_loop.rs`: the one thread that owns everything, and the order of send, sync, answer.
-//!    `node/compaction.rs`: what of a snapshot is the loop's, and what is done beside it.
+//!    `node/compaction.rs`: what of a snapshot is the loop's, and what is done beside it. `node/faults.rs`: how a
+//!    client may break a node on purpose, and where that bites.
 //! 4. [`disk::wal`], [`snapshot`] and [`wire`]: the same text on disk and on the wire. [`store`]: exactly once.
 //! 5. `tests/transcripts/`: what nodes say in sixty corners of the protocol, a story a file.
 //! 6. `tests/simulation/`: whole clusters under every fault, replayed from a seed.

@@ -176,14 +176,9 @@ impl Weather {
 
 /// Orders a fault; false if the node is not there: it may have crashed a moment ago, or not be back yet.
 fn order(lab: &Lab, node: usize, fault: &str) -> bool {
-    match lab.ask(node, &format!("fault {fault}")) {
-        Ok(answer) if answer.is_empty() => false,
-        Ok(answer) => {
-            assert_eq!(answer, ["ok fault"], "node {node}: {fault}");
-            true
-        }
-        Err(_) => false,
-    }
+    let answer = lab.fault(node, fault).unwrap_or_default();
+    assert!(answer.is_empty() || answer == "ok fault", "node {node}: {fault}: {answer}");
+    !answer.is_empty()
 }
 
 /// Revives who lies dead, and waits until all are back and healed.

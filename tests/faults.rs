@@ -17,8 +17,8 @@ fn start(size: usize) -> Lab {
 /// Orders a fault and expects `ok fault`.
 #[track_caller]
 fn order(lab: &Lab, node: usize, fault: &str) {
-    let answer = lab.ask(node, &format!("fault {fault}")).unwrap_or_else(|error| panic!("{fault}: {error}"));
-    assert_eq!(answer, ["ok fault"], "{fault}");
+    let answer = lab.fault(node, fault).unwrap_or_else(|error| panic!("{fault}: {error}"));
+    assert_eq!(answer, "ok fault", "{fault}");
 }
 
 /// Waits for the one FAULT line that ends so. (The log is written beside the answers.)
@@ -106,7 +106,8 @@ fn a_cut_leader_is_replaced_and_follows_when_it_is_healed() {
     lab.wait_until("it is called offline", || {
         (!lab.lines_with(a, &format!("node_{old} offline")).is_empty()).then_some(())
     });
-    assert!(!lab.lines_with(old, &format!("node_{a} offline: cut by a fault")).is_empty());
+    let offline = format!("node_{a} offline: cut by a fault");
+    lab.wait_until(&offline, || (!lab.lines_with(old, &offline).is_empty()).then_some(()));
     assert_eq!(up(&lab, a, old), Some(false));
     assert!(lab.status(old).is_some_and(|status| status.commit < lab.status(new).unwrap().commit));
     order(&lab, old, "heal");

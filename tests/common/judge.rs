@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use raft_lab::raft::audit::Audit;
 use raft_lab::raft::event::{Event, Fact};
-use raft_lab::raft::safety::Safety;
 use raft_lab::raft::types::{NodeId, Role, Term};
 
 use super::Lab;
@@ -58,13 +58,13 @@ impl Lab {
     /// The same where these nodes came back with another disk than they had: what they promised is gone
     /// with it, so each of their lives is judged for itself.
     pub fn judge_but_forget(&self, wiped: &[usize]) {
-        let mut safety = Safety::new();
+        let mut audit = Audit::new();
         for event in self.all_events() {
             let starts = matches!(event.fact, Fact::Start { .. });
             if starts && wiped.contains(&(event.node.0 as usize)) {
-                safety.forget(event.node);
+                audit.forget(event.node);
             }
-            if let Err(violation) = safety.observe(&event) {
+            if let Some(violation) = audit.observe(&event).first() {
                 let earlier = violation.earlier.as_ref().map_or(String::new(), |event| format!("\nearlier: {event}"));
                 self.fail(&format!("{violation}{earlier}\nline:    {}", violation.event));
             }

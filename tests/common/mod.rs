@@ -276,6 +276,14 @@ impl Lab {
         Ok(answer.lines().map(str::to_string).collect())
     }
 
+    /// Orders a fault and returns the answer's line, without waiting for the connection's end: of a node that
+    /// pauses then, it comes late.
+    pub fn fault(&self, node: usize, fault: &str) -> io::Result<String> {
+        let mut connection = self.connect(node)?;
+        connection.send(&format!("fault {fault}"))?;
+        connection.line()
+    }
+
     pub fn status(&self, node: usize) -> Option<NodeStatus> {
         let answer = self.ask(node, "status").ok()?;
         match Answer::decode(answer.first()?) {
