@@ -138,7 +138,7 @@ fn a(stage: &mut Stage) -> Played<Mark> {
 fn b(stage: &mut Stage) -> Played {
     stage.teller.step(
         "(b) node_1 dies; node_5 leads term 3, and has another entry at index 2",
-        "with the votes of node_3 and node_4, whose logs end at index 1 as its own. node_2 refuses: its log is longer. node_5 \
+        "It has the votes of node_3 and node_4, whose logs end at index 1 as its own. node_2 refuses: its log is longer. node_5 \
          dies too, before anybody hears of its entry.",
     )?;
     stage.kill(S1)?;
@@ -240,7 +240,7 @@ fn after(stage: &mut Stage) -> Played {
     let nodes = stage.nodes();
     stage.teller.step(
         "After the figure: node_1 comes back once more",
-        "and gives up all that it had of terms 2 and 4. Nobody was promised any of it. (In the figure's (e) node_1 brings an \
+        "It gives up all that it had of terms 2 and 4. Nobody was promised any of it. (In the figure's (e) node_1 brings an \
          entry of t4 to a majority before it dies: then node_3 would not have voted for node_5, and index 2 is safe.)",
     )?;
     let since = stage.now()?;

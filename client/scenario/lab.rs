@@ -48,7 +48,7 @@ pub fn typical_run(stage: &mut Stage) -> Played {
     let since = stage.now()?;
     stage.teller.step(
         "Then nothing happens",
-        "which is what the leader's heartbeats are for: as long as they come, nobody stands for election.",
+        "That is what the leader's heartbeats are for: as long as they come, nobody stands for election.",
     )?;
     stage.claim_lines(format!("{} hear {} again and again", named(&followers), led.by), |stage| {
         let heard = |event: &Event| heard_from(event, led.by);
@@ -92,7 +92,7 @@ pub fn split_vote(stage: &mut Stage) -> Played {
 fn split(stage: &mut Stage, led: Led, rivals: &[NodeId]) -> Played {
     stage.teller.step(
         &format!("We take the leader away: nobody hears {} any more", led.by),
-        "so that the others will have to elect a new one. They still hear each other.",
+        "The others will have to elect a new one. They still hear each other.",
     )?;
     let since = stage.now()?;
     stage.order(led.by, &Fault::Cut { way: Way::Both, peers: rivals.to_vec() })?;
@@ -143,9 +143,10 @@ fn two_candidates(stage: &mut Stage, rivals: &[NodeId]) -> Played<Option<(Mark, 
     stage.show(votes)?;
     stage.teller.holds("each asks the other, and is refused: a node has one vote a term, and both have used it")?;
     stage.show(denials)?;
+    rivals.iter().try_for_each(|node| stage.teller.tally(*node, term, 1, 3))?;
     stage.teller.say(&format!(
         "That is the split vote. A majority is two of three, so nobody can win t{term}. It costs time, and nothing else: \
-         no entry is lost, and no node is confused about who leads, for nobody does."
+         no entry is lost, and no two nodes can ever lead the same term."
     ))?;
     Ok(Some((since, term)))
 }
@@ -170,6 +171,7 @@ fn settle(stage: &mut Stage, old: Led, rivals: &[NodeId], since: Mark, term: Ter
             |event: &Event| matches!(event.fact, Fact::Received { pre: false, .. }) && event.term == new.term;
         Some(vec![stage.find(new.by, since, stood)?, stage.find(new.by, since, received)?])
     })?;
+    stage.teller.tally(new.by, new.term, 2, 3)?;
     stage.claim_never(format!("t{term}, the split term, had no leader, and never will"), 0, |event| {
         wins(event) && event.term == term
     })?;
@@ -201,7 +203,7 @@ pub fn dead_leader(stage: &mut Stage) -> Played {
     let since = stage.now()?;
     stage.teller.step(
         "The leader dies",
-        "at once, without a word, as with docker container kill. The others hear no heartbeat any more; the one whose \
+        "At once, without a word, as with docker container kill. The others hear no heartbeat any more; the one whose \
          election timeout passes first stands for election. Two of three are a majority.",
     )?;
     stage.kill(old.by)?;

@@ -249,6 +249,9 @@ fn verify(teller: &mut Teller, logs: &BTreeMap<NodeId, String>) -> Played {
     }
     let judged = judgement.verdicts.values().filter(|verdict| matches!(verdict, Verdict::Holds(_))).count();
     let (lines, nodes) = (logs.lines.len(), logs.nodes().len());
-    teller.step("The logs of the run, judged from the lines alone", "as client verify does.")?;
+    teller.step(
+        "The logs of this run, judged from their lines alone",
+        "This is what client verify does with any logs.",
+    )?;
     Ok(teller.holds(&format!("{lines} lines of {nodes} nodes: {judged} properties of Raft hold"))?)
 }

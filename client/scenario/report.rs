@@ -17,7 +17,7 @@ fn removes(event: &Event, id: EntryId) -> bool {
 
 pub fn overwritten_entry(stage: &mut Stage) -> Played {
     let nodes = stage.nodes();
-    stage.teller.step("Three nodes, one leader", "and a string that all have.")?;
+    stage.teller.step("Three nodes, one leader", "Each has the same string in its log: that must not be lost.")?;
     let old = stage.claim_leader(&nodes, "one leader, and all follow it")?;
     let start = stage.now()?;
     let before = stage.append(&nodes, "kept")?;
@@ -128,7 +128,7 @@ fn all_return(stage: &mut Stage, down: &[NodeId], newest: Term, term: Term) -> P
 
 pub fn two_of_five(stage: &mut Stage) -> Played {
     let nodes = stage.nodes();
-    stage.teller.step("Five nodes, one leader", "and a string that all have.")?;
+    stage.teller.step("Five nodes, one leader", "Each has the same string in its log: that must not be lost.")?;
     let led = stage.claim_leader(&nodes, "one leader, and all follow it")?;
     let start = stage.now()?;
     let id = stage.append(&nodes, "with five")?;
@@ -153,7 +153,7 @@ pub fn two_of_five(stage: &mut Stage) -> Played {
 
 pub fn one_of_three(stage: &mut Stage) -> Played {
     let nodes = stage.nodes();
-    stage.teller.step("Three nodes, one leader", "and a string that all have.")?;
+    stage.teller.step("Three nodes, one leader", "Each has the same string in its log: that must not be lost.")?;
     let led = stage.claim_leader(&nodes, "one leader, and all follow it")?;
     let start = stage.now()?;
     let id = stage.append(&nodes, "with three")?;
@@ -195,7 +195,7 @@ struct Parted {
 /// Five nodes; the network is cut so that these stay with the leader.
 fn part(stage: &mut Stage, with_leader: usize, why: &str) -> Played<Parted> {
     let nodes = stage.nodes();
-    stage.teller.step("Five nodes, one leader", "and a string that all have.")?;
+    stage.teller.step("Five nodes, one leader", "Each has the same string in its log: that must not be lost.")?;
     let old = stage.claim_leader(&nodes, "one leader, and all follow it")?;
     let start = stage.now()?;
     let id = stage.append(&nodes, "before the partition")?;

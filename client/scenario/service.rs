@@ -60,7 +60,7 @@ pub fn log_consistency(stage: &mut Stage) -> Played {
     stage.teller.answers(&line)?;
 
     let since = stage.now()?;
-    stage.teller.step("Ten strings", "one after the other; each is committed before the next is sent.")?;
+    stage.teller.step("Ten strings", "One after the other; each is committed before the next is sent.")?;
     let mut ids = Vec::new();
     for number in 1..=STRINGS {
         ids.push(stage.append(&nodes, &format!("SET {number}"))?);
@@ -87,7 +87,7 @@ pub fn crash_and_recovery(stage: &mut Stage) -> Played {
 
     stage.teller.step(
         "All nodes die at the same time",
-        "as in a power cut. Nothing in memory survives; what was synced to disk does: term, vote and log (§5.1).",
+        "As in a power cut. Nothing in memory survives; what was synced to disk does: term, vote and log (§5.1).",
     )?;
     nodes.iter().try_for_each(|node| stage.kill(*node))?;
     stage.start(&nodes)?;
@@ -114,7 +114,7 @@ pub fn crash_and_recovery(stage: &mut Stage) -> Played {
 
 pub fn network_partition(stage: &mut Stage) -> Played {
     let nodes = stage.nodes();
-    stage.teller.step("Five nodes, one leader", "and a string that all have.")?;
+    stage.teller.step("Five nodes, one leader", "Each has the same string in its log: that must not be lost.")?;
     let old = stage.claim_leader(&nodes, "one leader, and all follow it")?;
     let start = stage.now()?;
     let before = stage.append(&nodes, "before the partition")?;
@@ -201,7 +201,7 @@ pub fn end_to_end(stage: &mut Stage) -> Played {
         format!("{behind:?}"),
     )?;
 
-    stage.teller.step("Everybody comes back", "and gets what it has missed from the leader.")?;
+    stage.teller.step("Everybody comes back", "Who has missed something gets it from the leader.")?;
     stage.heal()?;
     stage.start(&[led.by])?;
     stage.claim_leader(&nodes, "all five follow one leader")?;

@@ -1,6 +1,7 @@
 //! How a scenario is told: short paragraphs, what is done, what is claimed, and the lines that show it.
 
 use raft_lab::raft::event::Fact;
+use raft_lab::raft::types::{NodeId, Term};
 
 use crate::lines::Line;
 use crate::output::{Failure, print};
@@ -63,6 +64,13 @@ impl Teller {
     pub fn holds(&self, claim: &str) -> Result<(), Failure> {
         let text = paragraph(claim, "     ");
         self.print(&format!("   {} {}", self.painted("32", "✓"), text.trim_start()))
+    }
+
+    /// The votes of a candidate at a glance.
+    pub fn tally(&self, node: NodeId, term: Term, votes: usize, size: usize) -> Result<(), Failure> {
+        let (code, outcome) = if votes > size / 2 { ("32", "elected") } else { ("33", "no majority") };
+        let boxes: String = (0..size).map(|place| if place < votes { "■ " } else { "□ " }).collect();
+        self.print(&format!("       t{term}  {node}  {} {votes} of {size}: {outcome}\n", self.painted(code, &boxes)))
     }
 
     /// Lines of the nodes' logs.
