@@ -72,7 +72,7 @@ impl Stage {
             // The line is about to come; of a leader that a given cluster had before it does not come.
             (won.is_some() || !stage.is_own()).then(|| (led, won.into_iter().collect()))
         })?;
-        if !self.is_own() {
+        if self.find(led.by, 0, |event| wins(event) && event.term == led.term).is_none() {
             self.teller.answers(&format!("{} leads t{}", led.by, led.term))?;
         }
         Ok(led)

@@ -143,7 +143,7 @@ pub fn two_of_five(stage: &mut Stage) -> Played {
         ),
     )?;
     for node in &down {
-        stage.kill(*node)?;
+        stage.kill_for_long(*node)?;
     }
     let since = stage.now()?;
     let term = stage.statuses(&left).and_then(|left| left.iter().map(|status| status.term).max()).unwrap_or(led.term);
@@ -162,7 +162,7 @@ pub fn one_of_three(stage: &mut Stage) -> Played {
     let (dies, left) = (followers[0], followers[1]);
     stage.teller.step("A follower dies", "Two of three are a majority: nothing changes.")?;
     let since = stage.now()?;
-    stage.kill(dies)?;
+    stage.kill_for_long(dies)?;
     let id = stage.append(&[led.by, left], "with two")?;
     stage.claim_committed(&[led.by, left], id, since)?;
     let now = stage.claim_leader(&[led.by, left], "there is a leader, as before")?;
@@ -170,7 +170,7 @@ pub fn one_of_three(stage: &mut Stage) -> Played {
     let why = why_terms(stage);
     let (dies_too, last) = (now.by, if now.by == left { led.by } else { left });
     stage.teller.step("Then the leader dies", &format!("One of three is no majority. {why}"))?;
-    stage.kill(dies_too)?;
+    stage.kill_for_long(dies_too)?;
     let since = stage.now()?;
     let term = stage.status(last).map_or(now.term, |status| status.term);
     let newest = without_majority(stage, &[last], since, term)?;

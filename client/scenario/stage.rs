@@ -29,8 +29,10 @@ pub const ASK: Duration = Duration::from_secs(2);
 const MAX_LINES: usize = 500_000;
 /// How long a killed process may take to be gone.
 const END: Duration = Duration::from_secs(20);
-/// A node of a given cluster that dies stays away for so many upper bounds of the election timeout.
-const AWAY: u32 = 6;
+/// A node of a given cluster that dies stays away for so many upper bounds of the election timeout: long enough for
+/// another election, or for some that nobody can win.
+const AWAY: u32 = 3;
+const LONG_AWAY: u32 = 8;
 
 /// Why a scenario ends early.
 pub enum Stop {
@@ -295,8 +297,17 @@ impl Stage {
 
     /// A node dies as by `kill -9`. One of a given cluster comes back by itself.
     pub fn kill(&mut self, node: NodeId) -> Played {
+        self.kill_for(node, AWAY)
+    }
+
+    /// The same where much is to happen before it comes back.
+    pub fn kill_for_long(&mut self, node: NodeId) -> Played {
+        self.kill_for(node, LONG_AWAY)
+    }
+
+    fn kill_for(&mut self, node: NodeId, away: u32) -> Played {
         if !self.is_own() {
-            let back_after = Some(self.timers.high * AWAY);
+            let back_after = Some(self.timers.high * away);
             self.order(node, &Fault::Crash { back_after })?;
             self.down.insert(node);
             let gone = self.wait(|stage| Ok(stage.deaf.contains(&node).then_some(())))?;
@@ -326,7 +337,7 @@ impl Stage {
         for node in nodes {
             match own {
                 true => self.teller.does(&format!("start {node} again"))?,
-                false => self.teller.say(&format!("{node} starts again by itself when its time is up."))?,
+                false => self.teller.say(&format!("{node} starts again by itself, when its time is up."))?,
             }
             self.cast.start(*node)?;
             self.down.remove(node);
