@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use raft_lab::cluster::Cluster;
 use raft_lab::raft::event::{Event, Fact};
 use raft_lab::raft::types::{NodeId, Role, Term};
 use raft_lab::wire::client::{Answer, NodeStatus, Request};
@@ -170,7 +171,7 @@ fn split(options: &Options, plan: &Plan) -> Result<Option<(Term, Vec<Event>)>, F
     // Voters refuse a pre-vote for two heartbeats after they have heard the leader.
     thread::sleep(lease + lease / 20);
     print_line(format_args!("{}: timeout, in the same moment", listed(&plan.standing)))?;
-    fire(options, &plan.standing)?;
+    fire(&options.cluster, &plan.standing, ATTEMPT.min(options.timeout))?;
     Ok(watch_for_split(plan, &events))
 }
 
@@ -214,12 +215,12 @@ fn heartbeat_interval(events: &Receiver<Event>) -> Result<Duration, Failure> {
 }
 
 /// Orders `timeout` at all of them in the same moment, on connections that stand already.
-fn fire(options: &Options, nodes: &[NodeId]) -> Result<(), Failure> {
-    let limit = ATTEMPT.min(options.timeout);
-    let connect = |node: &NodeId| Connection::open(options.cluster.address(*node).unwrap_or_default(), limit);
+pub fn fire(cluster: &Cluster, nodes: &[NodeId], limit: Duration) -> Result<(), Failure> {
+    let connect = |node: &NodeId| Connection::open(cluster.address(*node).unwrap_or_default(), limit);
     let mut connections = Vec::new();
     for node in nodes {
-        connections.push(connect(node).map_err(|why| Failure::NotDone(format!("split-vote: {node}: {why}")))?);
+        connections
+            .push(connect(node).map_err(|why| Failure::NotDone(format!("{node} cannot be told to time out: {why}")))?);
     }
     let together = Barrier::new(nodes.len());
     thread::scope(|scope| {

@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use common::TempDir;
+use common::{CALM, Lab, TempDir};
 
 fn client(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
@@ -79,4 +79,77 @@ fn the_list_names_what_is_played_here() {
     let rows = told.lines().filter(|line| line.starts_with("  "));
     let listed: Vec<&str> = rows.filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(listed, PLAYED, "{told}");
+}
+
+/// A cluster of the test's own, given to the scenario as Docker's would be.
+fn given(lab: &Lab, arguments: &[&str]) -> Output {
+    let places: Vec<String> = (1..=lab.size()).map(|node| lab.address(node).to_string()).collect();
+    let places = places.join(",");
+    client(&[&["--cluster", &places, "scenario", "--quiet"], arguments].concat())
+}
+
+const TIMERS: [&str; 4] = ["--election-timeout-ms", "1200-2000", "--heartbeat-interval-ms", "150"];
+
+#[test]
+fn it_plays_on_a_cluster_that_is_given() {
+    let lab = Lab::start_with(3, &[&CALM[..], &[("FAULTS", "on")]].concat());
+    lab.wait_for_leader();
+    let played = given(&lab, &[&["split-vote", "overwritten-entry", "dead-leader"], &TIMERS[..]].concat());
+    let told = said(&played);
+    assert_eq!(played.status.code(), Some(0), "{told}\n{}", lab.story());
+    assert!(told.contains("\n3 of 3 scenarios have passed\n"), "{told}");
+    // Nothing stays broken, and no process has ended for good.
+    lab.append("afterwards");
+    lab.wait_for_equal_logs();
+    assert!((1..=3).all(
+        |node| !lab.lines_with(node, " FAULT      crash").is_empty() || lab.lines_with(node, " START ").len() == 1
+    ));
+    lab.judge();
+}
+
+/// It says that the nodes run without pre-vote, and they do not: their terms will not grow.
+#[test]
+fn a_claim_that_does_not_hold_fails_with_a_line() {
+    let timers = [("ELECTION_TIMEOUT_MS", "400-800"), ("HEARTBEAT_INTERVAL_MS", "100"), ("FAULTS", "on")];
+    let lab = Lab::start_with(3, &timers);
+    lab.wait_for_leader();
+    let short = ["--election-timeout-ms", "400-800", "--heartbeat-interval-ms", "100"];
+    let played = given(&lab, &[&["one-of-three", "--pre-vote", "off"], &short[..]].concat());
+    let told = said(&played);
+    assert_eq!(played.status.code(), Some(1), "{told}");
+    let verdict = told.lines().find(|line| line.starts_with("FAIL one-of-three: claim \"the terms of node_"));
+    let verdict = verdict.unwrap_or_else(|| panic!("{told}"));
+    let line = verdict.rsplit("\": ").next().unwrap_or_default();
+    assert!((1..=3).any(|node| lab.lines(node).iter().any(|known| known == line)), "{verdict}\n{}", lab.story());
+}
+
+#[test]
+fn what_cannot_be_played_is_refused() {
+    for (arguments, why) in [
+        (
+            &["scenario", "spilt-vote"][..],
+            "unknown scenario \"spilt-vote\"; expected all, or of typical-run, split-vote",
+        ),
+        (&["--cluster", "a:1,b:2", "scenario", "split-vote"], "split-vote is played by 3 nodes, --cluster names 2"),
+        (&["--cluster", "a:1,b:2,c:3", "scenario", "typical-run"], "typical-run cannot be played on a given cluster"),
+        (&["--cluster", "a:1,b:2,c:3", "scenario", "one-of-three"], "one-of-three needs nodes without pre-vote"),
+        (&["scenario", "split-vote", "--pre-vote", "off"], "--pre-vote: expected on, or of a --cluster off"),
+        (&["scenario", "split-vote", "--election-timeout-ms", "300-600"], "go together"),
+    ] {
+        let refused = client(arguments);
+        assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+        assert!(said(&refused).contains(why), "{}", said(&refused));
+    }
+}
+
+/// A node that may not be broken stays as it is.
+#[test]
+fn without_leave_nothing_is_done() {
+    let lab = Lab::start(3);
+    lab.wait_for_leader();
+    let played = given(&lab, &["split-vote"]);
+    let told = said(&played);
+    assert_eq!(played.status.code(), Some(1), "{told}");
+    assert!(told.contains("FAIL split-vote: it could not be played: node_1: ") && told.contains("FAULTS=on"), "{told}");
+    assert!((1..=3).all(|node| lab.lines_with(node, " FAULT ").is_empty()));
 }

@@ -34,8 +34,9 @@ pub enum Heard {
     Line(NodeId, Line),
     /// The process with this number has ended, and all that it printed was heard.
     Ended(NodeId, u32),
-    /// A watched node's lines may be missing from here on.
+    /// A watched node's lines are missing from here on, until it is found again.
     Lost(NodeId),
+    Found(NodeId),
 }
 
 impl From<News> for Heard {
@@ -195,6 +196,9 @@ fn follow(node: NodeId, address: &str, mut connection: Connection, heard: &SyncS
                 break connection;
             }
         };
+        if heard.send(Heard::Found(node)).is_err() {
+            return;
+        }
     }
 }
 

@@ -223,9 +223,7 @@ pub fn dead_leader(stage: &mut Stage) -> Played {
     stage.claim_lines(format!("{} hears the new leader, as a follower", old.by), |stage| {
         stage.find_each(&[old.by], back, |event| heard_from(event, new.by))
     })?;
-    stage.claim_lines("it gets what it has missed", |stage| {
-        stage.find_each(&[old.by], back, |event| appends(event, after))
-    })?;
+    stage.claim_caught_up(old.by, after, back)?;
     stage.claim_never(format!("{} did not become the leader again", old.by), back, |event| {
         wins(event) && event.node == old.by
     })?;
@@ -262,10 +260,7 @@ pub fn dead_follower(stage: &mut Stage) -> Played {
     stage.claim_lines(format!("{dies} hears its leader"), |stage| {
         stage.find_each(&[dies], back, |event| heard_from(event, led.by))
     })?;
-    stage.claim_lines("it gets what it has missed, and commits it", |stage| {
-        let taken = stage.find(dies, back, |event| appends(event, id))?;
-        Some(vec![taken, stage.find(dies, back, |event| commits(event, id))?])
-    })?;
+    stage.claim_caught_up(dies, id, back)?;
     stage.claim_never("the leader has not changed: nobody won an election meanwhile", since, wins)?;
     let now = stage.claim_leader(&nodes, "all follow it")?;
     let because = format!("now {} leads t{}", now.by, now.term);

@@ -1,7 +1,6 @@
 //! What scenarios do again and again: append strings, cut and heal, compare logs.
 
 use std::fmt::Display;
-use std::thread;
 
 use raft_lab::raft::event::{Event, Fact, Source, Span};
 use raft_lab::raft::types::{EntryId, Index, KeyWrite, LOG_KEY, NodeId, Role, Session, Term};
@@ -12,6 +11,7 @@ use raft_lab::wire::fault::{Fault, Way};
 use super::stage::{ASK, Led, Mark, Played, Stage, Stop};
 use crate::connection::Connection;
 use crate::output::Failure;
+use crate::split_vote::fire;
 
 /// Of a log that is shown, so many strings at the end.
 const SHOWN_STRINGS: usize = 6;
@@ -230,6 +230,19 @@ impl Stage {
         }
     }
 
+    /// Claims that a node that has just come back gets an entry that it has missed, and commits it.
+    pub fn claim_caught_up(&mut self, node: NodeId, id: EntryId, back: Mark) -> Played {
+        let lines = |stage: &Stage| {
+            let taken = stage.find(node, back, |event| appends(event, id))?;
+            Some(vec![taken, stage.find(node, back, |event| commits(event, id))?])
+        };
+        let has = |stage: &Stage| {
+            let start = format!("{id} ");
+            stage.log(node).is_some_and(|log| log.iter().any(|line| line.starts_with(&start)))
+        };
+        self.claim_lines_or(format!("{node} gets what it has missed, and commits it"), lines, has)
+    }
+
     /// The list of a key as a node has it, without the log's own.
     pub fn list(&self, node: NodeId, key: &str) -> Option<Vec<String>> {
         debug_assert!(key != LOG_KEY);
@@ -298,27 +311,6 @@ impl Stage {
         for node in nodes {
             self.teller.does(&format!("client fault {} {}", node.0, Fault::Timeout))?;
         }
-        let mut connections = Vec::new();
-        for node in nodes {
-            let cannot = |why| Stop::Failed(Failure::NotDone(format!("{node} cannot be asked: {why}")));
-            connections.push(Connection::open(&self.address(*node), ASK).map_err(cannot)?);
-        }
-        // Each on a connection that is open already, from a thread of its own.
-        let barrier = std::sync::Barrier::new(nodes.len());
-        let answers: Vec<_> = thread::scope(|scope| {
-            let ask = |mut connection: Connection| {
-                let barrier = &barrier;
-                scope.spawn(move || {
-                    barrier.wait();
-                    connection.ask(&Request::Fault(Fault::Timeout), ASK)
-                })
-            };
-            let threads: Vec<_> = connections.into_iter().map(ask).collect();
-            threads.into_iter().map(|thread| thread.join()).collect()
-        });
-        match answers.iter().all(|answer| matches!(answer, Ok(Ok(Answer::Faulted)))) {
-            true => Ok(()),
-            false => Err(Failure::NotDone(format!("{} cannot be told to time out", named(nodes))).into()),
-        }
+        Ok(fire(self.cluster(), nodes, ASK)?)
     }
 }

@@ -59,12 +59,12 @@ pub fn overwritten_entry(stage: &mut Stage) -> Played {
          it (§5.3). It may, for what is not committed was promised to nobody.",
     )?;
     stage.start(&[old.by])?;
-    stage.claim_lines(format!("{lost} is overwritten"), |stage| {
-        Some(vec![stage.find(old.by, back, |event| removes(event, lost))?])
-    })?;
-    stage.claim_lines("it gets what the others have", |stage| {
-        stage.find_each(&[old.by], back, |event| appends(event, kept))
-    })?;
+    stage.claim_lines_or(
+        format!("{lost} is overwritten"),
+        |stage| Some(vec![stage.find(old.by, back, |event| removes(event, lost))?]),
+        |stage| stage.status(old.by).is_some_and(|status| status.term >= new.term && status.applied >= lost.index),
+    )?;
+    stage.claim_caught_up(old.by, kept, back)?;
     stage.claim_leader(&nodes, "all follow one leader")?;
     stage.claim_never(format!("no node has ever committed {lost}"), start, |event| commits(event, lost))?;
     let log = stage.claim_equal_logs(&nodes)?;

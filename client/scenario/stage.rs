@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
+use raft_lab::cluster::Cluster;
 use raft_lab::raft::event::{Event, Fact};
 use raft_lab::raft::types::{NodeId, Role, Term};
 use raft_lab::wire::client::{Answer, NodeStatus, Request};
@@ -65,11 +66,13 @@ pub struct Stage {
     /// All that was heard, in the order in which it came.
     heard: Vec<(NodeId, Line)>,
     down: BTreeSet<NodeId>,
+    /// Watched nodes that are not heard at present.
+    deaf: BTreeSet<NodeId>,
 }
 
 impl Stage {
     pub fn new(cast: Cast, teller: Teller, timers: Timers, pre_vote: bool) -> Stage {
-        Stage { cast, teller, timers, pre_vote, heard: Vec::new(), down: BTreeSet::new() }
+        Stage { cast, teller, timers, pre_vote, heard: Vec::new(), down: BTreeSet::new(), deaf: BTreeSet::new() }
     }
 
     pub fn nodes(&self) -> Vec<NodeId> {
@@ -85,8 +88,12 @@ impl Stage {
         self.cast.is_own()
     }
 
+    pub fn cluster(&self) -> &Cluster {
+        &self.cast.cluster
+    }
+
     pub fn address(&self, node: NodeId) -> String {
-        self.cast.cluster.address(node).unwrap_or_default().to_string()
+        self.cluster().address(node).unwrap_or_default().to_string()
     }
 
     /// What comes from here on.
@@ -103,7 +110,9 @@ impl Stage {
             match heard {
                 Heard::Line(node, line) => self.heard.push((node, line)),
                 // Torn as if the node had been killed: so `verify` knows that lines may be missing.
+                Heard::Found(node) => _ = self.deaf.remove(&node),
                 Heard::Lost(node) => {
+                    self.deaf.insert(node);
                     self.heard.push((node, Line::read(&format!("00:00:00.000 {node} was not heard from here on"))));
                 }
                 Heard::Ended(node, process) => {
@@ -195,6 +204,20 @@ impl Stage {
         self.claim(claim, |stage| lines(stage).map(|found| (found.clone(), found)))
     }
 
+    /// The same of a node that has just come back. A given one may do it before it is heard again: then what it is
+    /// counts.
+    pub fn claim_lines_or(
+        &mut self,
+        claim: impl Display,
+        mut lines: impl FnMut(&Stage) -> Option<Vec<usize>>,
+        mut is: impl FnMut(&Stage) -> bool,
+    ) -> Played {
+        self.claim(claim, |stage| match lines(stage) {
+            Some(lines) => Some(((), lines)),
+            None => (!stage.is_own() && is(stage)).then(|| ((), Vec::new())),
+        })
+    }
+
     /// Claims that nothing like this was told from a mark on.
     pub fn claim_never(&mut self, claim: impl Display, since: Mark, is: impl Fn(&Event) -> bool) -> Played {
         self.hear(Duration::ZERO)?;
@@ -276,7 +299,8 @@ impl Stage {
             let back_after = Some(self.timers.high * AWAY);
             self.order(node, &Fault::Crash { back_after })?;
             self.down.insert(node);
-            return Ok(());
+            let gone = self.wait(|stage| Ok(stage.deaf.contains(&node).then_some(())))?;
+            return gone.ok_or_else(|| Failure::NotDone(format!("{node} was told to crash and does not end")).into());
         }
         self.teller.does(&format!("kill -9 {node}"))?;
         self.kill_silently(node)
@@ -310,8 +334,8 @@ impl Stage {
         let up = |stage: &mut Stage| {
             stage.statuses(nodes)?;
             let lines = stage.find_each(nodes, since, |event| matches!(event.fact, Fact::Start { .. }));
-            // A given node may have said it before it was heard again.
-            if own { lines } else { Some(lines.unwrap_or_default()) }
+            // A given node has said it before it was heard again.
+            if own { lines } else { nodes.iter().all(|node| !stage.deaf.contains(node)).then(Vec::new) }
         };
         match self.wait(|stage| Ok(up(stage)))? {
             Some(lines) => self.show(lines),
