@@ -63,7 +63,7 @@ fn half_lines_at_a_kill() {
     let place = |line| Place { file: 0, line };
     let before = "12:00:08.000 node_1 t1  FOLLOWER  HEARTBEAT  received from leader node_2";
     for line in [
-        "12:00:09.000 node_1 t1  LEADER    COMMIT     10@1..12@1 3 entries \"a\" … \"c\" sum=12345678",
+        "12:00:09.000 node_1 t1  FOLLOWER  COMMIT     10@1..12@1 3 entries \"a\" … \"c\" sum=12345678",
         "12:00:09.000 node_1 t1  FOLLOWER  START      node_1 of 3, settings, log through 12@1 sum=12345678",
         "12:00:09.000 node_1 t1  FOLLOWER  START      node_1 of 3, settings, snapshot through 4@1, log through 12@1 sum=12345678",
         "12:00:09.000 node_1 t1  LEADER    REPLICATED 2@1 on node_2: 2 of 3",
