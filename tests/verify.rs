@@ -51,6 +51,7 @@ fn story() -> String {
 12:00:08.004 node_2 t1  FOLLOWER  COMMIT     2@1 \"SET 5\"
 12:00:08.004 node_3 t1  FOLLOWER  COMMIT     2@1 \"SET 5\"
 12:00:09.417 node_1 t1  LEADER    HEARTBEAT  sent to node_2, node_3
+12:00:16.001 node_2 t2  CANDIDATE STATE      follower -> candidate: no heartbeat for 6.584 s
 12:00:16.001 node_2 t2  CANDIDATE VOTE       voted for node_2 (itself): 1 of 3
 12:00:16.002 node_3 t2  FOLLOWER  VOTE       granted to node_2
 12:00:16.003 node_2 t2  CANDIDATE VOTE       received from node_3: 2 of 3
@@ -271,7 +272,7 @@ fn prefixes_files_and_holes() {
     let late = late[late.find("12:00:08").unwrap()..].trim_end();
     let report = passes(&late[..late.len() - 15]);
     assert!(report.contains("hole  the log of node_2 starts late, at (stdin):1"), "{report}");
-    assert!(report.contains("hole  node_2 was cut off in the middle of a line at (stdin):10"), "{report}");
+    assert!(report.contains("hole  node_2 was cut off in the middle of a line at (stdin):11"), "{report}");
     assert!(report.contains("hole  nothing of node_1, node_3: "), "{report}");
     assert!(
         report.contains("not seen  the entries appended are on all nodes: 2 of 3 nodes have no log here"),

@@ -114,6 +114,7 @@ impl<'a> Table<'a> {
                     format!("{node} was cut off in the middle of a line at {place}, as by a kill")
                 }
                 Hole::Unreadable { node, .. } => format!("a line of {node} at {place} cannot be read"),
+                Hole::Missing { node, .. } => format!("lines of {node} are missing before {place}"),
             });
         }
         if logs.holes.len() > MAX_HOLES {

@@ -136,6 +136,10 @@ fn holes(paper: &mut Paper, logs: &Logs) {
             Hole::Unreadable { node, .. } => format!(
                 "hole  a line of {node} at {place} cannot be read: from there on only what it had committed is believed"
             ),
+            Hole::Missing { node, .. } => format!(
+                "hole  lines of {node} are missing before {place}, perhaps a restart (docker logs {node} has them all): from there \
+                 on only what it had committed is believed"
+            ),
         });
     }
     let more = logs.holes.len().saturating_sub(MAX_HOLES);

@@ -8,11 +8,11 @@
 mod judge;
 mod strip;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read};
 use std::time::Duration;
 
-use crate::raft::event::{Event, Fact};
+use crate::raft::event::{Event, Fact, PeerState};
 use crate::raft::types::{EntryId, NodeId};
 
 pub use judge::{Broken, Judgement, Verdict, judge};
@@ -55,6 +55,9 @@ pub enum Hole {
     CutOff { node: NodeId, place: Place },
     /// A line in the middle that cannot be read.
     Unreadable { node: NodeId, place: Place },
+    /// Lines are missing before this one, for no node can say it after what it said before. So it is when
+    /// docker-compose 1.29 swallows the first lines of a container that starts again.
+    Missing { node: NodeId, place: Place },
 }
 
 /// What the files held.
@@ -85,7 +88,21 @@ struct Told {
     event: Event,
     /// A line that could not be read comes behind it.
     torn: Option<Place>,
+    /// The peers to which a connection stands.
+    connected: BTreeSet<NodeId>,
     order: Duration,
+}
+
+impl Told {
+    /// Can this process go on with that line? A role changes with a STATE line alone, and to a peer that is
+    /// connected no connection is made.
+    fn can_be_before(&self, event: &Event) -> bool {
+        match &event.fact {
+            Fact::State { from, .. } => *from == self.event.role,
+            Fact::Peer { peer, state: PeerState::Connected, .. } if self.connected.contains(peer) => false,
+            _ => event.role == self.event.role,
+        }
+    }
 }
 
 /// Reads one file after the other.
@@ -188,14 +205,26 @@ impl Reader {
                     };
                     self.logs.holes.push(hole);
                     after_hole = !starts;
+                } else if !starts && !before.can_be_before(&event) {
+                    self.logs.holes.push(Hole::Missing { node, place });
+                    after_hole = true;
                 }
             }
             None if !starts => self.logs.holes.push(Hole::StartsLate { node, place }),
             None => {}
         }
         let order = before.map_or(event.at, |before| event.at.max(before.order));
+        let mut connected = match self.nodes.remove(&node) {
+            Some(before) if !starts && !after_hole => before.connected,
+            _ => BTreeSet::new(),
+        };
+        match event.fact {
+            Fact::Peer { peer, state: PeerState::Connected, .. } => _ = connected.insert(peer),
+            Fact::Peer { peer, .. } => _ = connected.remove(&peer),
+            _ => {}
+        }
         self.clock = Some(event.at);
-        self.nodes.insert(node, Told { place, event: event.clone(), torn: None, order });
+        self.nodes.insert(node, Told { place, event: event.clone(), torn: None, connected, order });
         self.logs.lines.push(Line { place, event, after_hole, order });
         Ok(())
     }
@@ -272,7 +301,10 @@ impl Logs {
 impl Hole {
     pub fn place(&self) -> Place {
         match self {
-            Hole::StartsLate { place, .. } | Hole::CutOff { place, .. } | Hole::Unreadable { place, .. } => *place,
+            Hole::StartsLate { place, .. }
+            | Hole::CutOff { place, .. }
+            | Hole::Unreadable { place, .. }
+            | Hole::Missing { place, .. } => *place,
         }
     }
 }

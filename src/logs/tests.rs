@@ -2,7 +2,7 @@
 
 use super::*;
 
-const HEARTBEAT: &str = "12:00:09.000 node_1 t1  LEADER    HEARTBEAT  sent to node_2";
+const HEARTBEAT: &str = "12:00:09.000 node_1 t1  FOLLOWER  HEARTBEAT  received from leader node_2";
 const START: &str = "12:00:00.000 node_1 t0  FOLLOWER  START      node_1 of 3, settings, new disk";
 const AGAIN: &str = "12:00:10.000 node_1 t1  FOLLOWER  START      node_1 of 3, settings, log through 1@1 sum=00000001";
 
@@ -61,9 +61,9 @@ fn what_is_no_line_of_a_node_is_skipped() {
 #[test]
 fn half_lines_at_a_kill() {
     let place = |line| Place { file: 0, line };
-    let before = "12:00:08.000 node_1 t1  LEADER    HEARTBEAT  sent to node_2";
+    let before = "12:00:08.000 node_1 t1  FOLLOWER  HEARTBEAT  received from leader node_2";
     for line in [
-        "12:00:09.000 node_1 t1  LEADER    COMMIT     10@1..12@1 3 entries \"a\" … \"c\" sum=12345678",
+        "12:00:09.000 node_1 t1  FOLLOWER  COMMIT     10@1..12@1 3 entries \"a\" … \"c\" sum=12345678",
         "12:00:09.000 node_1 t1  FOLLOWER  START      node_1 of 3, settings, log through 12@1 sum=12345678",
         "12:00:09.000 node_1 t1  FOLLOWER  START      node_1 of 3, settings, snapshot through 4@1, log through 12@1 sum=12345678",
         "12:00:09.000 node_1 t1  LEADER    REPLICATED 2@1 on node_2: 2 of 3",
@@ -108,6 +108,31 @@ fn holes_are_told() {
     let node = NodeId(1);
     assert_eq!(logs.holes, [Hole::StartsLate { node, place: place(1) }, Hole::Unreadable { node, place: place(2) }]);
     assert_eq!(logs.lines.iter().map(|line| line.after_hole).collect::<Vec<_>>(), [false, true]);
+}
+
+/// docker-compose 1.29 swallows the first lines of a container that starts again, START among them.
+#[test]
+fn a_start_that_is_missing_shows_in_what_follows() {
+    let line = |second: u32, role: &str, topic: &str, text: &str| {
+        format!("12:00:{second:02}.000 node_1 t1  {role:<9} {topic:<10} {text}\n")
+    };
+    let connected = "node_2 connected: 10.0.0.2:1234";
+    let leads = line(2, "CANDIDATE", "STATE", "follower -> candidate: x")
+        + &line(3, "LEADER", "STATE", "candidate -> leader: x");
+    let holes = |text: &str| {
+        let logs = read(&[text]).unwrap();
+        logs.holes
+            .iter()
+            .filter(|hole| matches!(hole, Hole::Missing { .. }))
+            .map(|hole| hole.place().line)
+            .collect::<Vec<_>>()
+    };
+    let peer = |second, role, text: &str| line(second, role, "PEER", text);
+    assert_eq!(holes(&(peer(1, "FOLLOWER", connected) + &leads + &peer(9, "FOLLOWER", connected))), [4]);
+    assert_eq!(holes(&(leads.clone() + &line(9, "FOLLOWER", "CLIENT", "x"))), [3]);
+    assert_eq!(holes(&(peer(1, "FOLLOWER", connected) + &peer(9, "FOLLOWER", connected))), [2]);
+    let lost = peer(5, "LEADER", "node_2 lost: x") + &peer(6, "LEADER", connected);
+    assert_eq!(holes(&(peer(1, "FOLLOWER", connected) + &leads + &lost)), [0; 0]);
 }
 
 fn at(time: &str, node: u64) -> String {
