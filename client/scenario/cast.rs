@@ -58,9 +58,10 @@ pub struct Cast {
 /// What own nodes need.
 struct Own {
     program: PathBuf,
-    data: TempFolder,
     settings: Vec<String>,
+    /// They end before their data goes.
     processes: BTreeMap<NodeId, Process>,
+    data: TempFolder,
     _block: TcpListener,
 }
 
