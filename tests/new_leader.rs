@@ -41,7 +41,7 @@ fn a_new_leader_shows_no_log_before_it_knows_what_is_committed() {
     // The question waits, as long as this node leads.
     let answer = lab.ask(1, "log\n").unwrap();
     assert!(answer.len() == 1 && answer[0].starts_with("error no-leader"), "{answer:?}");
-    assert!(!lab.lines_with(1, "CLIENT     log refused: no leader is known").is_empty(), "{}", lab.story());
+    lab.wait_for_lines(1, "CLIENT     log refused: no leader is known", 1);
     // What this node itself knows is another question.
     assert_eq!(lab.ask(1, "log from=1 local\n").unwrap(), ["end next=1 commit=0"]);
 }

@@ -125,7 +125,7 @@ fn keys_hold_lists_of_strings() {
             matches!(answer(&lab, follower, question), Answer::Redirect { leader: to, .. } if to.0 == leader as u64);
         assert!(told, "{question}: {}", lab.story());
         let line = format!("CLIENT     {question} redirected to node_{leader}");
-        assert!(!lab.lines_with(follower, &line).is_empty(), "{line} is missing: {}", lab.story());
+        lab.wait_for_lines(follower, &line, 1);
     }
     lab.wait_until("the follower has it too", || {
         (values(&ask(&lab, follower, "get \"a\" local"))? == ["bird"]).then_some(())
@@ -144,7 +144,9 @@ fn a_put_is_done_once_however_often_it_is_sent() {
     assert_eq!(values(&ask(&lab, leader, "get \"a\"")), Some(vec!["once".to_string()]));
     let gap = answer(&lab, leader, &format!("put {session} 3 \"a\" \"late\""));
     assert!(matches!(gap, Answer::Error { code: ErrorCode::SessionGap { expected: 2 }, .. }), "{gap:?}");
-    assert_eq!(lab.lines_with(leader, "CLIENT     append-to \"a\" \"once\" again").len(), 2, "{}", lab.story());
+    let again = "CLIENT     append-to \"a\" \"once\" again";
+    lab.wait_for_lines(leader, again, 2);
+    assert_eq!(lab.lines_with(leader, again).len(), 2, "{}", lab.story());
 }
 
 #[test]
@@ -283,7 +285,7 @@ fn logs_become_snapshots_and_nothing_is_lost_by_kills_at_any_moment() {
     (1..=3).for_each(|node| lab.kill(node));
     (1..=3).for_each(|node| lab.start_node(node));
     assert_eq!(lab.wait_for_equal_logs(), expected);
-    assert!(!lab.lines_with(1, ", snapshot through ").is_empty());
+    lab.wait_for_lines(1, ", snapshot through ", 1);
     lab.judge();
 }
 
@@ -353,8 +355,10 @@ fn a_wiped_node_counts_again_once_it_is_readmitted() {
     assert!(log.len() >= 20, "{log:?}");
     for node in 1..=3 {
         let line = format!("node_{wiped} readmitted by {id} with disk ");
-        let there = lab.lines_with(node, &line).len() + lab.lines_with(node, "SNAPSHOT   installed through").len();
-        assert!(there > 0, "node {node}: {line}: {}", lab.story());
+        lab.wait_until(&line, || {
+            let there = lab.lines_with(node, &line).len() + lab.lines_with(node, "SNAPSHOT   installed through").len();
+            (there > 0).then_some(())
+        });
     }
     let again = answer(&lab, lab.wait_for_leader(), &readmit);
     assert!(matches!(again, Answer::Error { code: ErrorCode::NotRefused, .. }), "{again:?}");

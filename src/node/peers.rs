@@ -391,7 +391,10 @@ impl Sender {
             if !self.delayed.is_empty() {
                 let now = Instant::now();
                 while let Some(message) = self.delayed.arrived(now, trouble.delay()) {
-                    self.write(&mut talk, message);
+                    // A cut takes what is on its way, too.
+                    if !trouble.cut_to {
+                        self.write(&mut talk, message);
+                    }
                 }
             }
             if let Err(error) = flush(stream, &mut talk.text) {

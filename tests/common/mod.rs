@@ -261,6 +261,13 @@ impl Lab {
         self.lines(node).into_iter().filter(|line| line.contains(part)).collect()
     }
 
+    /// Waits until the node has told as many lines with this part: a line may come a moment after the answer to a client.
+    pub fn wait_for_lines(&self, node: usize, part: &str, count: usize) {
+        self.wait_until(&format!("{count} lines of node_{node} with {part:?}"), || {
+            (self.lines_with(node, part).len() >= count).then_some(())
+        });
+    }
+
     /// Opens a connection to a node.
     pub fn connect(&self, node: usize) -> io::Result<Connection> {
         Connection::open(self.address(node))
