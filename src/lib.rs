@@ -51,8 +51,9 @@
 //!                                                        └─▶ event-log ─▶ standard output, watchers
 //! ```
 //!
-//! A short-lived `disk-sweep` deletes the files that a snapshot has replaced. Every queue is bounded; `node/limits.rs` says how far, and what happens then. No signal can be
-//! caught with std, so a node lives crash-only: it ends with its process, at any moment.
+//! A short-lived `disk-sweep` deletes the files that a snapshot has replaced. Every queue is bounded;
+//! `node/limits.rs` says how far, and what happens then. No signal can be caught with std, so a node lives
+//! crash-only: it ends with its process, at any moment.
 //!
 //! # What is left out
 //!

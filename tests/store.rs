@@ -435,7 +435,7 @@ fn disk_stays_in_proportion_to_the_state() {
 /// `cargo test --test store -- --ignored --nocapture million`
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "by hand: it prints what it measures"]
+#[ignore = "a measurement: a million writes to three nodes, prints memory and disk as they grow; run it by hand"]
 fn a_million_puts_on_a_hundred_keys() {
     let lab = Lab::start_with(3, &CALM);
     let start = Instant::now();
