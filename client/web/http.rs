@@ -18,7 +18,7 @@ use raft_lab::text::shorten;
 use super::date;
 
 /// Connections at a time, over all listeners. One more is answered 503.
-pub const MAX_CONNECTIONS: usize = 256;
+pub const MAX_CONNECTIONS: usize = 64;
 /// The longest request line, in bytes. A longer one is answered 414.
 pub const MAX_REQUEST_LINE: usize = 8 * 1024;
 /// The longest head (request line and fields) and how many fields it may have. More is answered 431.

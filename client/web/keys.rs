@@ -16,8 +16,9 @@ use crate::options::Options;
 use crate::output::Failure;
 use crate::session::{Change, Writer};
 
-/// The most text of one answer, in bytes. Only the lab's log and the list of all keys can be longer.
-const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+/// The most text of one answer, in bytes. Only the lab's log and the list of all keys can be longer. As many readers
+/// as there may be, all of them slow, hold some hundred MiB of it together.
+const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// `POST /keys/KEY`: done once, at the leader, whichever port it came to.
 pub fn write(shared: &Shared, key: &str, body: &[u8]) -> Result<Response, Response> {
