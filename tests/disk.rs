@@ -95,6 +95,26 @@ fn limited(command: &Command, blocks: u32) -> Command {
     shell
 }
 
+/// Appends strings, each somewhat longer than `bytes`, until node 1 has told an error. All of them are acknowledged.
+fn append_until_full(lab: &Lab, bytes: usize) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    lab.wait_until("the disk of node 1 is full", || {
+        let text = format!("{} {}", acknowledged.len(), "x".repeat(bytes));
+        lab.append(&text);
+        acknowledged.push(text);
+        let full = |event: &Event| matches!(event.fact, Fact::Error { .. });
+        (lab.count(1, full) > 0).then_some(())
+    });
+    acknowledged
+}
+
+/// All nodes come to hold these strings, and the one that was appended without node 1.
+fn has_all_and_one_more(lab: &Lab, acknowledged: &[String]) {
+    let log = lab.wait_for_equal_logs();
+    assert_eq!(log.len(), acknowledged.len() + 1);
+    assert!(acknowledged.iter().zip(&log).all(|(text, line)| line.ends_with(&format!(" \"{text}\""))), "{log:?}");
+}
+
 #[test]
 fn a_disk_that_fills_up_ends_the_node_and_loses_nothing() {
     let mut lab = Lab::prepare(3, &PATIENT);
@@ -102,14 +122,7 @@ fn a_disk_that_fills_up_ends_the_node_and_loses_nothing() {
     lab.start_as(1, command);
     [2, 3].into_iter().for_each(|node| lab.start_node(node));
     lab.wait_for_leader();
-    let mut acknowledged = Vec::new();
-    lab.wait_until("the disk of node 1 is full", || {
-        let text = format!("{} {}", acknowledged.len(), "x".repeat(700));
-        lab.append(&text);
-        acknowledged.push(text);
-        let full = |event: &Event| matches!(event.fact, Fact::Error { .. });
-        (lab.count(1, full) > 0).then_some(())
-    });
+    let acknowledged = append_until_full(&lab, 700);
     let error = ends_with_error(&mut lab, 1);
     assert_says(&error, &["/wal.1: cannot write batch", "at byte", "make room"]);
     lab.append("the others go on");
@@ -118,9 +131,7 @@ fn a_disk_that_fills_up_ends_the_node_and_loses_nothing() {
     let size = read_wal(&lab, 1).len();
     assert!(size <= 16 * 1024, "{size} bytes");
     lab.start_node(1);
-    let log = lab.wait_for_equal_logs();
-    assert_eq!(log.len(), acknowledged.len() + 1);
-    assert!(acknowledged.iter().zip(&log).all(|(text, line)| line.ends_with(&format!(" \"{text}\""))), "{log:?}");
+    has_all_and_one_more(&lab, &acknowledged);
     lab.judge();
 }
 
@@ -467,14 +478,7 @@ fn a_disk_that_fills_up_while_a_snapshot_is_made_ends_the_node_and_loses_nothing
     lab.start_as(1, command);
     [2, 3].into_iter().for_each(|node| lab.start_node(node));
     lab.wait_for_leader();
-    let mut acknowledged = Vec::new();
-    lab.wait_until("the disk of node 1 is full", || {
-        let text = format!("{} {}", acknowledged.len(), "x".repeat(100));
-        lab.append(&text);
-        acknowledged.push(text);
-        let full = |event: &Event| matches!(event.fact, Fact::Error { .. });
-        (lab.count(1, full) > 0).then_some(())
-    });
+    let acknowledged = append_until_full(&lab, 100);
     let error = ends_with_error(&mut lab, 1);
     // On a busy machine the log may wait so long for its snapshot that it is the first with more.
     let log_first = error.contains("/wal.");
@@ -482,9 +486,7 @@ fn a_disk_that_fills_up_while_a_snapshot_is_made_ends_the_node_and_loses_nothing
     assert_says(&error, &[what[0], what[1], "make room"]);
     lab.append("the others go on");
     lab.start_node(1);
-    let log = lab.wait_for_equal_logs();
-    assert_eq!(log.len(), acknowledged.len() + 1);
-    assert!(acknowledged.iter().zip(&log).all(|(text, line)| line.ends_with(&format!(" \"{text}\""))), "{log:?}");
+    has_all_and_one_more(&lab, &acknowledged);
     lab.wait_until("a snapshot of all that", || newest(&lab, 1, "snapshot.").filter(|(_, path)| len(path) > 8192));
     lab.judge();
 }

@@ -432,10 +432,9 @@ fn disk_stays_in_proportion_to_the_state() {
     lab.judge();
 }
 
-/// `cargo test --test store -- --ignored --nocapture million`
+/// `cargo test --test store -- --nocapture million` prints what the nodes take as history grows.
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "a measurement: a million writes to three nodes, prints memory and disk as they grow; run it by hand"]
 fn a_million_puts_on_a_hundred_keys() {
     let lab = Lab::start_with(3, &CALM);
     let start = Instant::now();

@@ -15,6 +15,8 @@ use super::judge::{Checked, Failure, fail};
 #[derive(Debug)]
 struct LogFile {
     number: u64,
+    /// What it holds begins behind this index.
+    base: Index,
     bytes: Vec<u8>,
     synced: usize,
 }
@@ -63,7 +65,7 @@ impl SimDisk {
     pub fn new(node: NodeId, size: u64, id: DiskId) -> SimDisk {
         let mut text = String::new();
         wal::encode_header(&Identity { node, size, disk: id }, &mut text);
-        let first = LogFile { number: wal::FIRST_FILE, synced: text.len(), bytes: text.into_bytes() };
+        let first = LogFile { number: wal::FIRST_FILE, base: 0, synced: text.len(), bytes: text.into_bytes() };
         SimDisk {
             node,
             size,
@@ -132,12 +134,19 @@ impl SimDisk {
         wal::encode_header(&Identity { node: self.node, size: self.size, disk: self.id }, &mut text);
         wal::encode_batch(wal::OPENING_BATCH, &opening, &mut text);
         self.next_batch = wal::OPENING_BATCH + 1;
-        self.logs.push(LogFile { number: self.last_number() + 1, bytes: text.into_bytes(), synced: 0 });
+        let Some(Record::Base { id, .. }) = opening.first() else { panic!("{opening:?} opens no file") };
+        let (number, base) = (self.last_number() + 1, id.index);
+        self.logs.push(LogFile { number, base, bytes: text.into_bytes(), synced: 0 });
         self.pending.append(&mut opening);
     }
 
     fn last_number(&self) -> u64 {
         self.logs.last().map_or(0, |file| file.number)
+    }
+
+    /// What is before this index is in files that are closed: the next one begins there or later.
+    pub fn sealed_through(&self) -> Index {
+        self.logs.last().map_or(0, |file| file.base)
     }
 
     /// The entry at `index` as it is in the memory of a leader: on disk, or on the way there.

@@ -68,7 +68,8 @@ impl World {
             return Ok(());
         }
         let through = raft.commit_index();
-        if through <= raft.log().base().index {
+        // After a restart a leader may not have told yet that so much is committed.
+        if through <= raft.log().base().index || through < disk.sealed_through() {
             return Ok(());
         }
         let (id, sum, opening) = (raft.log().id(through), raft.log().sum(through), raft.opening(through));
