@@ -113,7 +113,9 @@ impl Raft {
             .then(|| format!("this node came back in t{since} with a new disk, it votes in later terms only"))
     }
 
-    /// Does a vote of this peer count in the present term?
+    /// Does a vote of this peer count in the present term? (Who knows that a disk was readmitted has heard the
+    /// leader of that term and stands in later ones only, so this is never the only lock: the mutant that left
+    /// it out did no harm. It stands where votes are counted all the same, for whoever changes the rest.)
     pub(super) fn vote_counts(&self, from: NodeId) -> bool {
         let since = self.disks.get(&from).map_or(0, |disk| disk.since.term);
         since < self.current_term
